@@ -1,0 +1,54 @@
+"""The contract between operator and data plane: what may be configured, and the validated whole of it.
+
+Invariant: imports nothing else of ours. Defaults live here and nowhere else; CRDs, the values schema and the
+reference are generated from these models.
+"""
+
+from __future__ import annotations
+
+from .base import Contract, SecretKeyRef, SecretRef
+from .contract import KINDS, ContractField, contract_digest, fields
+from .errors import ConfigError
+from .files import Loaded, load
+from .pool import (
+    DEFAULT_ENDPOINTS,
+    Capability,
+    CircuitBreaker,
+    Limits,
+    Model,
+    Price,
+    Provider,
+    ProviderPool,
+    ProviderType,
+    Timeouts,
+)
+from .runtime import (
+    AUTO_MODEL,
+    DEFAULT_ROUTE,
+    AuthConfig,
+    CacheConfig,
+    DefaultRoute,
+    EmbedderConfig,
+    ExecutionConfig,
+    ObservabilityConfig,
+    PoolRef,
+    RedisConfig,
+    Route,
+    RouteCache,
+    RuntimeConfig,
+    ServerConfig,
+    ServiceMonitorConfig,
+    Template,
+    TracingConfig,
+)
+from .secrets import MountedSecrets, SecretData, Secrets, StaticSecrets, text
+from .snapshot import API_VERSION, GROUP, NAME_LENGTH, OPERATOR_FIELDS, Snapshot, digest, select
+
+__all__ = [
+    "API_VERSION", "AUTO_MODEL", "DEFAULT_ENDPOINTS", "DEFAULT_ROUTE", "GROUP", "KINDS", "NAME_LENGTH", "OPERATOR_FIELDS",
+    "AuthConfig", "CacheConfig", "Capability", "CircuitBreaker", "ConfigError", "Contract", "ContractField", "DefaultRoute",
+    "EmbedderConfig", "ExecutionConfig", "Limits", "Loaded", "Model", "MountedSecrets", "ObservabilityConfig", "PoolRef",
+    "Price", "Provider", "ProviderPool", "ProviderType", "RedisConfig", "Route", "RouteCache", "RuntimeConfig",
+    "SecretData", "SecretKeyRef", "SecretRef", "Secrets", "ServerConfig", "ServiceMonitorConfig", "Snapshot",
+    "StaticSecrets", "Template", "Timeouts", "TracingConfig", "contract_digest", "digest", "fields", "load", "select", "text",
+]

@@ -1,0 +1,97 @@
+"""Configuration on disk: the resources as YAML, and the Secrets beside them.
+
+Invariants: only regular YAML files are read, in sorted order, up to a size; the digest covers the exact bytes read,
+so that for a single file it is the SHA-256 of that file; errors name the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import ConfigError
+from .secrets import SecretData
+from .snapshot import Snapshot, digest, select
+
+MAX_BYTES = 8 * 1024 * 1024
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read from disk."""
+
+    snapshot: Snapshot
+    secrets: SecretData
+
+
+def load(paths: Iterable[str | Path], *, name: str | None = None) -> Loaded:
+    """Read resources from files and folders; raises ``ConfigError`` that names the file or the field."""
+    contents = [(path, _content(path)) for each in paths for path in _files(Path(each))]
+    documents = [document for path, content in contents for document in _documents(path, content)]
+    whole = digest(b"".join(content for _, content in contents))
+    snapshot = select(documents, name=name, digest=whole)
+    return Loaded(snapshot, _secrets(documents, snapshot.namespace))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml") and not each.name.startswith("."))
+        if not found:
+            raise ConfigError("FileNotFound", f"{path}: the folder has no .yaml file")
+        return found
+    return [path]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError("FileNotFound", f"{path}: {error.strerror or error}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError("FileTooLarge", f"{path}: larger than {MAX_BYTES} bytes")
+    return content
+
+
+def _documents(path: Path, content: bytes) -> list[Mapping[str, Any]]:
+    try:
+        # A safe loader: it builds plain values only.
+        documents = [each for each in yaml.load_all(content, Loader=_LOADER) if each is not None]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError("InvalidYaml", f"{path}:{where} {getattr(error, 'problem', None) or 'not YAML'}") from None
+    for document in documents:
+        if not isinstance(document, Mapping):
+            raise ConfigError("InvalidYaml", f"{path}: each document must be a mapping")
+    return documents
+
+
+def _secrets(documents: Iterable[Mapping[str, Any]], namespace: str) -> SecretData:
+    secrets: dict[str, dict[str, bytes]] = {}
+    for document in documents:
+        metadata = document.get("metadata")
+        if document.get("apiVersion") != "v1" or document.get("kind") != "Secret" or not isinstance(metadata, Mapping):
+            continue
+        if str(metadata.get("namespace") or "default") != namespace:
+            continue
+        secrets.setdefault(str(metadata.get("name") or ""), {}).update(_secret(str(metadata.get("name")), document))
+    return secrets
+
+
+def _secret(name: str, document: Mapping[str, Any]) -> dict[str, bytes]:
+    values: dict[str, bytes] = {}
+    for key, encoded in (document.get("data") or {}).items():
+        try:
+            values[str(key)] = base64.b64decode(str(encoded), validate=True)
+        except (binascii.Error, ValueError):
+            raise ConfigError("InvalidSecret", f"Secret/{name}: data.{key}: not base64") from None
+    values.update({str(key): str(value).encode() for key, value in (document.get("stringData") or {}).items()})
+    return values

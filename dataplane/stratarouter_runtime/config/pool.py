@@ -1,0 +1,225 @@
+"""``ProviderPool.spec``: providers that can serve each other's traffic.
+
+Invariant: a provider's name is unique within its pool, a model's name within its provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from .base import (
+    Contract,
+    HeaderValue,
+    ModelName,
+    Money,
+    Name,
+    SecretKeyRef,
+    Url,
+    hot,
+    rules,
+)
+
+ProviderType = Literal["openai", "ollama", "vllm", "openaicompatible"]
+Capability = Literal["chat", "embeddings"]
+Strategy = Literal["priority", "weighted"]
+
+DEFAULT_ENDPOINTS: dict[str, str] = {
+    "openai": "https://api.openai.com/v1",
+    "ollama": "http://localhost:11434/v1",
+    "vllm": "http://localhost:8000/v1",
+}
+"""Where a type lives when ``endpoint`` is omitted: the vendor SDK's base URL. The others have none."""
+
+RESERVED_HEADERS = frozenset({
+    "authorization", "api-key", "x-api-key", "host", "content-length", "content-type", "transfer-encoding",
+    "connection", "proxy-authorization", "te", "upgrade", "accept-encoding", "traceparent", "tracestate"})
+"""Headers a pool may not set: credentials belong in a Secret, framing belongs to HTTP, tracing to the runtime."""
+
+
+class Price(Contract):
+    """What a model costs; decimal strings in US dollars per million tokens."""
+
+    input_per_million_tokens: Annotated[Money, hot("US dollars per million input tokens.")]
+    output_per_million_tokens: Annotated[Money, hot("US dollars per million output tokens. 0 for embeddings.")]
+
+
+class Model(Contract):
+    """A model that a provider serves."""
+
+    name: Annotated[ModelName, hot("The name clients ask for.")]
+    upstream_name: Annotated[
+        ModelName | None,
+        hot("The name the vendor is asked for. Default: the same as `name`. Lets one public name be served by "
+            "differently named models.")] = None
+    capabilities: Annotated[
+        tuple[Capability, ...] | None,
+        hot("What the model can do: `chat`, `embeddings`. Default: all that the provider's type can do. A request is "
+            "never sent to a model without the capability.", list_type="set"),
+        Field(min_length=1, max_length=8)] = None
+    embedding_space: Annotated[
+        str | None,
+        hot("Declares equal vector spaces: embeddings fail over only between models of the same upstream name or of "
+            "the same declared space, because vectors of two models never mix. Default: none declared."),
+        Field(max_length=63, pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")] = None
+    price: Annotated[
+        Price | None,
+        hot("Price, for cost figures and for what the cache saves. Default: unknown (no cost is reported); local "
+            "models (`ollama`, `vllm`) cost 0.")] = None
+
+    @property
+    def upstream(self) -> str:
+        """The name the vendor is asked for."""
+        return self.upstream_name or self.name
+
+
+class Limits(Contract):
+    """How much of a provider may be used at once."""
+
+    max_concurrent_requests: Annotated[
+        int,
+        hot("Requests in flight to this provider from one pod. Default 256. A full provider is skipped, so that a "
+            "slow one cannot take every slot; too low a value fails over early."),
+        Field(ge=1, le=100_000)] = 256
+
+
+class Timeouts(Contract):
+    """How long each phase of one attempt may take, in milliseconds; the request's own deadline also bounds it."""
+
+    connect_ms: Annotated[
+        int,
+        hot("Milliseconds to open a connection (TCP and TLS). Default 2000. Lower fails over sooner, higher "
+            "forgives slow networks."),
+        Field(ge=1, le=60_000)] = 2_000
+    first_token_ms: Annotated[
+        int,
+        hot("Milliseconds until the first content of a stream. Default 30000. Reasoning models need "
+            "more."),
+        Field(ge=1, le=600_000)] = 30_000
+    idle_ms: Annotated[
+        int,
+        hot("Milliseconds of silence allowed inside a stream after its first content. Default 15000."),
+        Field(ge=1, le=600_000)] = 15_000
+    total_ms: Annotated[
+        int,
+        hot("Milliseconds for the whole attempt, a stream included. Default 120000."),
+        Field(ge=1, le=3_600_000)] = 120_000
+
+
+class CircuitBreaker(Contract):
+    """When a failing (provider, model, region) is left alone, and for how long."""
+
+    error_rate_percent: Annotated[
+        int,
+        hot("Failures in percent of the requests of the window that open the breaker. Default 50."),
+        Field(ge=1, le=100)] = 50
+    minimum_requests: Annotated[
+        int,
+        hot("Requests the window must hold before the rate counts. Default 10. Lower reacts faster on little "
+            "traffic but opens on bad luck."),
+        Field(ge=1, le=10_000)] = 10
+    window_seconds: Annotated[
+        int, hot("Seconds over which the rate is taken. Default 30."), Field(ge=1, le=3_600)] = 30
+    consecutive_failures: Annotated[
+        int,
+        hot("Failures in a row that open the breaker whatever the rate. Default 5."), Field(ge=1, le=1_000)] = 5
+    open_seconds: Annotated[
+        int,
+        hot("Seconds an open breaker refuses before it lets probes through. Default 15. A vendor's Retry-After "
+            "is honoured as well."),
+        Field(ge=1, le=3_600)] = 15
+    half_open_probes: Annotated[
+        int, hot("Probes in flight while half-open. Default 1."), Field(ge=1, le=100)] = 1
+
+
+class Provider(Contract):
+    """One upstream account or endpoint of one vendor type."""
+
+    model_config = rules((
+        "self.type != 'openaicompatible' || has(self.endpoint)",
+        "endpoint is required for type openaicompatible", ".endpoint"))
+
+    name: Annotated[Name, hot("Name of the provider, unique in its pool; it is a metric label.")]
+    type: Annotated[
+        ProviderType,
+        hot("Vendor: `openai`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
+    endpoint: Annotated[
+        Url | None,
+        hot("The vendor SDK's base URL; a trailing `/v1` is accepted and never doubled. Default: that of the type; "
+            "`openaicompatible` has none.")] = None
+    credentials_secret_ref: Annotated[
+        SecretKeyRef | None,
+        hot("Where the API key is. Default: no key is sent. A missing key takes this provider out while the others "
+            "serve.")] = None
+    headers: Annotated[
+        dict[str, HeaderValue],
+        hot("Extra literal headers for each call, for example `OpenAI-Organization`. Credentials do not belong here."),
+        Field(max_length=32)] = {}
+    proxy_url: Annotated[
+        Url | None, hot("HTTP proxy for this provider. Default: none; the environment's proxies are not read.")] = None
+    ca_bundle_secret_ref: Annotated[
+        SecretKeyRef | None,
+        hot("PEM certificates to trust for this provider instead of the system's. Default: the system's.")] = None
+    region: Annotated[
+        str, hot("Where the provider processes data, for example `eu`. Part of the breaker's key. Default: unknown."),
+        Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")] = ""
+    priority: Annotated[
+        int, hot("Lower is tried first. Default 0."), Field(ge=0, le=1_000)] = 0
+    weight: Annotated[
+        int,
+        hot("Share of the traffic among providers of equal priority under strategy `weighted`. Default 100; 0 is "
+            "used only when nothing else is eligible."),
+        Field(ge=0, le=10_000)] = 100
+    models: Annotated[
+        tuple[Model, ...],
+        hot("The models it serves.", list_type="map", keys=("name",)), Field(min_length=1, max_length=64)]
+    limits: Annotated[Limits, hot("How much of it may be used.")] = Limits()
+    timeouts: Annotated[Timeouts, hot("How long an attempt may take.")] = Timeouts()
+    circuit_breaker: Annotated[CircuitBreaker, hot("When it is left alone.")] = CircuitBreaker()
+
+    @property
+    def base_url(self) -> str:
+        """The endpoint in force, without a trailing slash."""
+        return (self.endpoint or DEFAULT_ENDPOINTS[self.type]).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on one's own machines, so that its tokens cost nothing."""
+        return self.type in ("ollama", "vllm")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.type not in DEFAULT_ENDPOINTS and self.endpoint is None:
+            raise ValueError(f"endpoint is required for type {self.type}")
+        taken = [name for name in self.headers if name.lower() in RESERVED_HEADERS]
+        if taken:
+            raise ValueError(f"headers may not set {taken[0]}")
+        _unique("models", (model.name for model in self.models))
+        return self
+
+
+class ProviderPool(Contract):
+    """Spec of a `ProviderPool`: providers that can serve each other's traffic."""
+
+    strategy: Annotated[
+        Strategy,
+        hot("Order of the providers that serve a model: `priority` (lowest number first, then as listed) or "
+            "`weighted` (drawn by weight among equal priorities, the rest as fallbacks). Default `priority`.")] = "priority"
+    providers: Annotated[
+        tuple[Provider, ...],
+        hot("The providers.", list_type="map", keys=("name",)), Field(min_length=1, max_length=32)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _unique("providers", (provider.name for provider in self.providers))
+        return self
+
+
+def _unique(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{what} has {name!r} twice")
+        seen.add(name)
