@@ -1,0 +1,101 @@
+"""What a caller asks, in canonical form.
+
+The canonical chat form *is* OpenAI's chat shape: a validated mapping that is never changed in place. Vendors of the
+same wire get its bytes with only what must change; codecs of other dialects translate from and to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Family = Literal["chat", "embeddings"]
+"""API families; they never share a cache entry."""
+
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A validated chat request.
+
+    ``body`` is the OpenAI-shaped mapping; unknown fields stay in it for vendors of the same wire.
+    """
+
+    body: Mapping[str, Any]
+    family: Literal["chat"] = "chat"
+
+    @property
+    def model(self) -> str:
+        """The model the caller named."""
+        return str(self.body["model"])
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is wanted as events."""
+        return bool(self.body.get("stream"))
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the caller asked for the usage chunk of a stream."""
+        options = self.body.get("stream_options")
+        return bool(options and options.get("include_usage"))
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsRequest:
+    """A validated embeddings request.
+
+    ``inputs`` are the texts or token arrays in order; ``encoding`` is how the caller wants the vectors.
+    """
+
+    body: Mapping[str, Any]
+    inputs: tuple[Any, ...]
+    encoding: Literal["float", "base64"] = "float"
+    family: Literal["embeddings"] = "embeddings"
+
+    @property
+    def model(self) -> str:
+        """The model the caller named."""
+        return str(self.body["model"])
+
+    @property
+    def stream(self) -> bool:
+        """Embeddings are never streamed."""
+        return False
+
+
+Request = ChatRequest | EmbeddingsRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """The caller's ``Cache-Control`` (RFC 9111); ages in seconds."""
+
+    no_store: bool = False
+    no_cache: bool = False
+    only_if_cached: bool = False
+    max_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """What a caller asks of the runtime rather than of the model.
+
+    ``timeout`` in seconds may only shorten the configured one; ``similarity_threshold`` may only raise it.
+    ``vector`` is the query's embedding where the caller already has it (a routing decision carries it).
+    """
+
+    route: str | None = None
+    timeout: float | None = None
+    similarity_threshold: float | None = None
+    cache: CacheControl = field(default_factory=CacheControl)
+    vector: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the tenant comes from the API key alone."""
+
+    tenant: str = DEFAULT_TENANT

@@ -1,0 +1,84 @@
+"""What a vendor answered, in canonical form, and the events of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. ``cached`` are input tokens the vendor read from its own prompt cache.
+
+    ``estimated`` where the vendor did not tell.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        """Input and output together."""
+        return self.input + self.output
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """A complete answer: ``raw`` as it goes to a client of the OpenAI door, ``body`` the same parsed."""
+
+    raw: bytes
+    body: Mapping[str, Any]
+    model: str
+    finish_reason: str | None
+    usage: Usage | None
+
+    @property
+    def text(self) -> str:
+        """The first choice's text; empty for tool calls and refusals."""
+        choices = self.body.get("choices") or [{}]
+        content = (choices[0].get("message") or {}).get("content")
+        return content if isinstance(content, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsResponse:
+    """Vectors in the order of the inputs: ``raw`` as it goes to a client, ``body`` the same parsed."""
+
+    raw: bytes
+    body: Mapping[str, Any]
+    model: str
+    usage: Usage | None
+
+
+Response = ChatResponse | EmbeddingsResponse
+
+
+class EventKind(Enum):
+    """What a chat event means to the engine."""
+
+    PREAMBLE = 0    # role-only or empty delta: waits for content
+    CONTENT = 1     # text, reasoning, tool call, refusal: the commit point
+    FINISH = 2      # carries a finish_reason
+    USAGE = 3       # no choices, only usage
+    DONE = 4        # the stream's normal end
+
+
+@dataclass(slots=True)
+class ChatEvent:
+    """One event of a chat stream.
+
+    ``raw`` is the JSON payload (an OpenAI ``chat.completion.chunk``) without framing, ``body`` the same parsed
+    (None for DONE).
+    """
+
+    kind: EventKind
+    raw: bytes
+    body: Mapping[str, Any] | None
+
+
+Batch = list[ChatEvent]
+"""The events of one read from the socket, in order; never empty."""
