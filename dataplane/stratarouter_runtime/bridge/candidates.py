@@ -1,0 +1,68 @@
+"""Who can serve a model: the candidates of each pool, in the order to try.
+
+Invariants: computed once for a snapshot; only models with the capability the API family needs; under ``priority``
+the order is fixed, under ``weighted`` equal priorities are drawn by weight and the rest stay as fallbacks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+from stratarouter_runtime.config import Capability, Model, Provider, ProviderPool
+from stratarouter_runtime.model.plan import Candidate, Rate
+from stratarouter_runtime.model.request import Family
+
+_NEEDS: Mapping[Family, Capability] = {"chat": "chat", "embeddings": "embeddings"}
+_FREE = Rate(Decimal(0), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    candidate: Candidate
+    priority: int
+    weight: int
+
+
+class PoolCandidates:
+    """The candidates of one pool by (family, model)."""
+
+    def __init__(self, name: str, pool: ProviderPool) -> None:
+        self._drawn = pool.strategy == "weighted"
+        self._table: dict[tuple[Family, str], list[_Weighted]] = {}
+        for provider in sorted(pool.providers, key=lambda each: each.priority):
+            for model in provider.models:
+                entry = _Weighted(_candidate(name, provider, model), provider.priority, provider.weight)
+                for family, needed in _NEEDS.items():
+                    if model.capabilities is None or needed in model.capabilities:
+                        self._table.setdefault((family, model.name), []).append(entry)
+
+    def models(self, family: Family) -> list[str]:
+        """Names of the models it serves, in order."""
+        return [model for each, model in self._table if each == family]
+
+    def serve(self, family: Family, model: str, random: Random) -> list[Candidate]:
+        """The candidates for a model in the order to try; empty where none serves it."""
+        entries = self._table.get((family, model), [])
+        if self._drawn and len(entries) > 1:
+            entries = sorted(entries, key=lambda each: (each.priority, -_draw(each.weight, random)))
+        return [each.candidate for each in entries]
+
+
+def _draw(weight: int, random: Random) -> float:
+    """A key whose descending order is a weighted draw without replacement (Efraimidis and Spirakis, 2006)."""
+    if weight == 0:
+        return -math.inf
+    # log(u) / w orders like u ** (1 / w) and does not underflow; 1 - random() is never 0.
+    return math.log(1.0 - random.random()) / weight
+
+
+def _candidate(pool: str, provider: Provider, model: Model) -> Candidate:
+    rate = _FREE if provider.is_local else None
+    if model.price is not None:
+        rate = Rate(model.price.input_per_million_tokens, model.price.output_per_million_tokens)
+    return Candidate(pool=pool, provider=provider.name, model=model.name, upstream_model=model.upstream,
+                     region=provider.region, embedding_space=model.embedding_space, rate=rate)

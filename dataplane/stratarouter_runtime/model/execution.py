@@ -1,0 +1,57 @@
+"""The state of one request on its way: what was decided, tried, spent and answered.
+
+Invariants: owned by the request's task; only ``runtime`` and the front door write to it; telemetry and state read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from .cache import Hit, Miss
+from .errors import StrataError
+from .plan import Attempt, Candidate, Plan
+from .request import Caller, Directives, Request
+from .response import Usage
+
+Stage = Literal["parse", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post"]
+
+
+@dataclass(slots=True)
+class Execution:
+    """One request through the runtime. Times are in seconds on a monotonic clock.
+
+    ``id`` names the execution, ``request_id`` the caller's request (theirs where they sent one). ``cached`` is the
+    cache's verdict (None where it was not asked), ``stored`` whether the answer goes into it. ``cost`` is in US
+    dollars, None where unknown; ``saved`` is what a hit did not cost.
+    """
+
+    id: str
+    request_id: str
+    started: float
+    caller: Caller
+    directives: Directives
+    request: Request | None = None
+    plan: Plan | None = None
+    cached: Hit | Miss | None = None
+    stored: bool = False
+    candidate: Candidate | None = None
+    attempts: tuple[Attempt, ...] = ()
+    model: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    cost: Decimal | None = None
+    saved: Decimal | None = None
+    error: StrataError | None = None
+    stages: dict[Stage, float] = field(default_factory=dict)
+
+    @property
+    def route(self) -> str:
+        """The route's name; empty before it is known."""
+        return self.plan.route if self.plan else ""
+
+    @property
+    def hit(self) -> Hit | None:
+        """The cache entry that answered."""
+        return self.cached if isinstance(self.cached, Hit) else None
