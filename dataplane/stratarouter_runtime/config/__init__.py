@@ -9,7 +9,7 @@ from __future__ import annotations
 from .base import Contract, SecretKeyRef, SecretRef
 from .contract import KINDS, ContractField, contract_digest, fields
 from .errors import ConfigError
-from .files import Loaded, load
+from .files import Content, Loaded, load, read
 from .pool import (
     DEFAULT_ENDPOINTS,
     Capability,
@@ -41,14 +41,15 @@ from .runtime import (
     Template,
     TracingConfig,
 )
-from .secrets import MountedSecrets, SecretData, Secrets, StaticSecrets, text
+from .secrets import MountedSecrets, SecretData, Secrets, StaticSecrets, capture, text
 from .snapshot import API_VERSION, GROUP, NAME_LENGTH, OPERATOR_FIELDS, Snapshot, digest, select
 
 __all__ = [
     "API_VERSION", "AUTO_MODEL", "DEFAULT_ENDPOINTS", "DEFAULT_ROUTE", "GROUP", "KINDS", "NAME_LENGTH", "OPERATOR_FIELDS",
-    "AuthConfig", "CacheConfig", "Capability", "CircuitBreaker", "ConfigError", "Contract", "ContractField", "DefaultRoute",
+    "AuthConfig", "CacheConfig", "Capability", "CircuitBreaker", "ConfigError", "Content", "Contract", "ContractField", "DefaultRoute",
     "EmbedderConfig", "ExecutionConfig", "Limits", "Loaded", "Model", "MountedSecrets", "ObservabilityConfig", "PoolRef",
     "Price", "Provider", "ProviderPool", "ProviderType", "RedisConfig", "Route", "RouteCache", "RuntimeConfig",
     "SecretData", "SecretKeyRef", "SecretRef", "Secrets", "ServerConfig", "ServiceMonitorConfig", "Snapshot",
-    "StaticSecrets", "Template", "Timeouts", "TracingConfig", "contract_digest", "digest", "fields", "load", "select", "text",
+    "StaticSecrets", "Template", "Timeouts", "TracingConfig", "capture", "contract_digest", "digest", "fields", "load",
+    "read", "select", "text",
 ]

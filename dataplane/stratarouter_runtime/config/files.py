@@ -25,19 +25,38 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was read from disk."""
+    """What was read from disk: the snapshot, and the Secrets that lay beside it."""
 
     snapshot: Snapshot
     secrets: SecretData
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of a configuration, before anybody knows whether they are valid."""
+
+    files: tuple[tuple[Path, bytes], ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all bytes in order."""
+        return digest(b"".join(content for _, content in self.files))
+
+    def load(self, *, name: str | None = None) -> Loaded:
+        """Validate; raises ``ConfigError`` that names the file or the field."""
+        documents = [document for path, content in self.files for document in _documents(path, content)]
+        snapshot = select(documents, name=name, digest=self.digest)
+        return Loaded(snapshot, _secrets(documents, snapshot.namespace))
+
+
+def read(paths: Iterable[str | Path]) -> Content:
+    """Read files and folders; raises ``ConfigError`` that names the one that cannot be read."""
+    return Content(tuple((path, _content(path)) for each in paths for path in _files(Path(each))))
+
+
 def load(paths: Iterable[str | Path], *, name: str | None = None) -> Loaded:
-    """Read resources from files and folders; raises ``ConfigError`` that names the file or the field."""
-    contents = [(path, _content(path)) for each in paths for path in _files(Path(each))]
-    documents = [document for path, content in contents for document in _documents(path, content)]
-    whole = digest(b"".join(content for _, content in contents))
-    snapshot = select(documents, name=name, digest=whole)
-    return Loaded(snapshot, _secrets(documents, snapshot.namespace))
+    """Read and validate resources from files and folders."""
+    return read(paths).load(name=name)
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,12 +1,12 @@
 """Values of Secrets, from manifests or from mounted folders.
 
 Invariants: a value never appears in a ``repr`` or an error; a missing Secret or key is ``None``, never an exception,
-because it can appear later; mounted values are read when asked for, so that a rotated one counts at once.
+because it can appear later; mounted values are read when asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -71,6 +71,16 @@ class MountedSecrets:
                 return file.read(MAX_VALUE)
         except OSError:
             return self._fallback.read(secret, key)
+
+
+def capture(secrets: Secrets, names: Iterable[str]) -> StaticSecrets:
+    """The values of the named Secrets as they are now, so that requests read no files."""
+    data: dict[str, dict[str, bytes]] = {}
+    for name in names:
+        keys = secrets.keys(name)
+        if keys is not None:
+            data[name] = {key: value for key in keys if (value := secrets.read(name, key)) is not None}
+    return StaticSecrets(data)
 
 
 def text(secrets: Secrets, reference: SecretKeyRef) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from .base import DNS_LABEL, Contract
+from .base import DNS_LABEL, Contract, SecretKeyRef
 from .errors import ConfigError, invalid
 from .pool import Provider, ProviderPool
 from .runtime import DEFAULT_ROUTE, DefaultRoute, PoolRef, RuntimeConfig
@@ -90,6 +90,24 @@ class Snapshot:
         for name, pool in self.pools.items():
             for provider in pool.providers:
                 yield name, provider
+
+    def secret_keys(self) -> Iterator[tuple[SecretKeyRef, str]]:
+        """Every Secret key that is used, with what uses it."""
+        redis = self.runtime.cache.redis
+        if redis is not None:
+            yield redis.url_secret_ref, "cache.redis"
+        for pool, provider in self.providers():
+            if provider.credentials_secret_ref is not None:
+                yield provider.credentials_secret_ref, f"{pool}/{provider.name}"
+            if provider.ca_bundle_secret_ref is not None:
+                yield provider.ca_bundle_secret_ref, f"{pool}/{provider.name} caBundle"
+
+    def secret_names(self) -> list[str]:
+        """Every Secret that is used, sorted: what a pod mounts."""
+        names = {reference.name for reference, _ in self.secret_keys()}
+        if self.runtime.auth is not None:
+            names.add(self.runtime.auth.api_keys_secret_ref.name)
+        return sorted(names)
 
     @property
     def cache_scope(self) -> str:

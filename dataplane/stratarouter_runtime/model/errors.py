@@ -16,6 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .plan import Attempt
 
 _CAMEL = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -29,7 +33,7 @@ class StrataError(Exception):
     """Base of all errors that reach a caller.
 
     ``status`` is the HTTP status, ``type`` and ``param`` are OpenAI's fields of an error body,
-    ``retry_after`` is in seconds.
+    ``retry_after`` is in seconds; ``attempts`` tells what was tried before it was raised.
     """
 
     def __init__(self, reason: str, message: str, *, status: int, type: str = "server_error",  # noqa: A002 (OpenAI's name)
@@ -42,6 +46,7 @@ class StrataError(Exception):
         self.param = param
         self.code = code_of(reason) if code is None else code
         self.retry_after = retry_after
+        self.attempts: tuple[Attempt, ...] = ()
 
 
 class RequestError(StrataError):
@@ -53,10 +58,10 @@ class RequestError(StrataError):
 
 
 class ExecutionError(StrataError):
-    """No candidate answered: ``attempts`` tells what was tried."""
+    """No candidate answered."""
 
     def __init__(self, reason: str, message: str, *, status: int, retry_after: float | None = None,
-                 attempts: tuple[object, ...] = ()) -> None:
+                 attempts: tuple[Attempt, ...] = ()) -> None:
         kind = "rate_limit_error" if status == 429 else "server_error"
         super().__init__(reason, message, status=status, type=kind, retry_after=retry_after)
         self.attempts = attempts
