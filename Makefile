@@ -27,3 +27,40 @@ $(READY): requirements/build.txt requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# --- everyday -----------------------------------------------------------------------------------------------------
+.PHONY: demo test lint generate bench bench-cache clean lock
+demo: $(READY) ## answer, cache, fail over and stream on this machine: no cluster, no keys
+	@$(BIN)/python -m examples.demo
+
+test: $(READY) lint ## checks and tests; needs no cluster
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## style, types, layers, generated files
+	$(BIN)/ruff check dataplane operator tests e2e benchmarks examples
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m stratarouter_operator.api.generate --check
+
+generate: $(READY) ## CRDs, the chart's copy of them, and docs/reference.md from the contract
+	$(BIN)/python -m stratarouter_operator.api.generate
+
+bench: $(READY) ## CPU and latency beside a bare aiohttp handler or proxy in the same run
+	$(BIN)/python -m benchmarks.run
+
+bench-cache: $(READY) ## hit rate and wrong-hit rate of the semantic cache; STRATA_CACHE_DATA names the labelled sets
+	$(BIN)/python -m benchmarks.cache_quality
+
+lock: ## renew the locked dependencies (needs uv on PATH)
+	for extra in runtime operator; do \
+	  uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group build -o requirements/build.txt
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra runtime --extra operator --group dev --group build pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+include e2e/e2e.mk
