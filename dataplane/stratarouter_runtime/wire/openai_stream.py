@@ -1,0 +1,257 @@
+"""OpenAI chat completions as a stream: payloads to events, events to frames, a stream folded into a completion and a
+completion replayed as a stream.
+
+Source: OpenAI API reference, "The chat completion chunk object". Invariant: an event's bytes are the vendor's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from stratarouter_runtime.model.errors import Failure
+from stratarouter_runtime.model.response import Batch, ChatEvent, ChatResponse, EventKind
+
+from . import sse
+from .answers import AnswerError, bad_answer, reported
+from .openai_chat import chat_response
+from .openai_errors import error_in
+
+_CONTENT, _DONE, _FINISH = EventKind.CONTENT, EventKind.DONE, EventKind.FINISH
+_PREAMBLE, _USAGE = EventKind.PREAMBLE, EventKind.USAGE
+
+
+class ChatStream:
+    """Reads one stream: bytes in, batches of events out. ``choices`` is the request's ``n``.
+
+    After the first error the stream is over. What follows ``[DONE]`` is ignored.
+    """
+
+    __slots__ = ("_decoder", "_finished", "_wanted", "done")
+
+    def __init__(self, *, choices: int = 1, max_event: int = sse.MAX_EVENT) -> None:
+        self._decoder = sse.SseDecoder(max_event=max_event)
+        self._wanted = choices
+        self._finished: set[Any] = set()
+        self.done = False
+
+    def feed(self, chunk: bytes) -> tuple[Batch, AnswerError | None]:
+        """The events that ``chunk`` completes, and the error that came after them, if one did."""
+        events: Batch = []
+        if self.done:
+            return events, None
+        try:
+            for payload in self._decoder.feed(chunk):
+                if payload == sse.DONE:
+                    self.done = True
+                    events.append(ChatEvent(_DONE, payload, None))
+                    break
+                events.append(self._event(payload))
+        except AnswerError as error:
+            return events, error
+        except sse.EventTooLarge:
+            return events, bad_answer("the vendor sent an event that is too large")
+        return events, None
+
+    def end(self) -> Batch:
+        """The vendor closed the stream: what is missing at its end. Raises ``AnswerError`` (``Truncated``).
+
+        Some vendors send no ``[DONE]``; a stream whose choices have all finished is whole without it.
+        """
+        if self.done:
+            return []
+        if len(self._finished) >= self._wanted and not self._decoder.incomplete:
+            self.done = True
+            return [ChatEvent(_DONE, sse.DONE, None)]
+        raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
+
+    def _event(self, payload: bytes) -> ChatEvent:
+        try:
+            body = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            raise bad_answer("the vendor sent an event that is not valid JSON") from None
+        if type(body) is not dict:
+            raise bad_answer("the vendor sent an event that is not a JSON object")
+        if "error" in body or body.get("object") == "error":
+            error = error_in(body)
+            if error is not None:
+                raise reported(error)
+        try:
+            kind = self._kind(body)
+        except (AttributeError, TypeError):
+            raise bad_answer("the vendor sent an event of another shape than a chunk") from None
+        # JSON's own line ends are white space, but inside a frame they would end it.
+        return ChatEvent(kind, payload.replace(b"\n", b" ") if b"\n" in payload else payload, body)
+
+    def _kind(self, body: dict[str, Any]) -> EventKind:
+        choices = body.get("choices")
+        if not choices:
+            return _USAGE if body.get("usage") else _PREAMBLE
+        kind = _PREAMBLE
+        for choice in choices:
+            if choice.get("finish_reason"):
+                self._finished.add(choice.get("index"))
+                kind = _FINISH
+            elif kind is _PREAMBLE and _says_something(choice.get("delta")):
+                kind = _CONTENT
+        return kind
+
+
+def _says_something(delta: Mapping[str, Any] | None) -> bool:
+    """Whether a delta has text, reasoning, a refusal, a tool call or anything else besides a role."""
+    if not delta:
+        return False
+    # The usual delta has exactly this.
+    if delta.get("content"):
+        return True
+    return any(value and name != "role" for name, value in delta.items())
+
+
+def client_frames(batch: Iterable[ChatEvent], *, include_usage: bool) -> bytes:
+    """A batch as bytes for the client; without the usage chunk where the client did not ask for it."""
+    if include_usage:
+        return sse.frames([event.raw for event in batch])
+    return sse.frames([event.raw for event in batch if event.kind is not _USAGE])
+
+
+def fold(events: Iterable[ChatEvent]) -> ChatResponse:
+    """The events of a complete stream as the completion they amount to. Raises ``AnswerError`` where there is none."""
+    head: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    usage = None
+    try:
+        for event in events:
+            if event.body is None:
+                continue
+            _merge(head, {name: value for name, value in event.body.items() if name not in _OWN}, join=False)
+            usage = event.body.get("usage") or usage
+            for choice in event.body.get("choices") or ():
+                _fold_choice(choices.setdefault(choice.get("index", 0), {}), choice)
+        body = {**head, "object": "chat.completion",
+                "choices": [_whole_choice(index, choices[index]) for index in sorted(choices)]}
+    except (AttributeError, TypeError, KeyError, ValueError):
+        raise bad_answer("the vendor's stream has a chunk of another shape") from None
+    if usage is not None:
+        body["usage"] = usage
+    return chat_response(body)
+
+
+_OWN = frozenset({"choices", "usage", "obfuscation"})
+
+
+def _fold_choice(total: dict[str, Any], part: Mapping[str, Any]) -> None:
+    for name, value in part.items():
+        if name == "delta":
+            _fold_delta(total.setdefault("delta", {}), value or {})
+        elif name == "logprobs" and value:
+            _merge(_opened(total, name), value)
+        else:
+            _merge(total, {name: value}, join=isinstance(value, list))
+
+
+def _fold_delta(total: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            for call in value or ():
+                _fold_call(total.setdefault("tool_calls", {}), call)
+        elif isinstance(value, Mapping):
+            _merge(_opened(total, name), value)
+        else:
+            _merge(total, {name: value}, join=name != "role")
+
+
+def _fold_call(calls: dict[Any, dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """Tool calls come in pieces: name and id once, arguments as text to be joined."""
+    # A vendor that sends whole calls may leave out the index: then the id tells them apart.
+    key = part["index"] if "index" in part else part.get("id", len(calls))
+    total = calls.setdefault(key, {})
+    for name, value in part.items():
+        if name == "function":
+            _merge(_opened(total, name), value or {})
+        elif name != "index":
+            _merge(total, {name: value}, join=False)
+
+
+def _opened(total: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object under a name, there or begun."""
+    if not isinstance(total.get(name), dict):
+        total[name] = {}
+    opened: dict[str, Any] = total[name]
+    return opened
+
+
+def _merge(total: dict[str, Any], part: Mapping[str, Any], *, join: bool = True) -> None:
+    """Add a piece: texts and lists are joined, anything else is replaced; null never replaces what is there."""
+    for name, value in part.items():
+        known = total.get(name)
+        if join and isinstance(value, str) and isinstance(known, str):
+            total[name] = known + value
+        elif join and isinstance(value, list) and isinstance(known, list):
+            known.extend(value)
+        elif value is not None or name not in total:
+            # Events are never changed: a list that will be extended must be a copy.
+            total[name] = list(value) if isinstance(value, list) else value
+
+
+def _whole_choice(index: int, folded: Mapping[str, Any]) -> dict[str, Any]:
+    delta = dict(folded.get("delta", {}))
+    message = {"role": delta.pop("role", None) or "assistant", "content": delta.pop("content", None)}
+    calls = delta.pop("tool_calls", None)
+    if calls:
+        message["tool_calls"] = list(calls.values())
+        # The empty text with which a stream opens is no content beside tool calls.
+        message["content"] = message["content"] or None
+    return {"index": index, "message": {**message, **delta},
+            **{name: value for name, value in folded.items() if name not in ("delta", "index")}}
+
+
+MAX_PIECES = 64
+MIN_PIECE = 24
+
+
+def replay(body: Mapping[str, Any], *, id: str, created: int, include_usage: bool) -> Batch:  # noqa: A002 (OpenAI's name)
+    """A stored completion as the events of a stream, with a new id and time."""
+    head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": body.get("model", "")}
+    head |= {name: body[name] for name in ("service_tier", "system_fingerprint") if name in body}
+    events = []
+    for choice in body["choices"]:
+        for kind, part in _parts_of(choice):
+            chunk = {**head, "choices": [part]}
+            events.append(ChatEvent(kind, orjson.dumps(chunk), chunk))
+    if include_usage and body.get("usage") is not None:
+        chunk = {**head, "choices": [], "usage": body["usage"]}
+        events.append(ChatEvent(_USAGE, orjson.dumps(chunk), chunk))
+    events.append(ChatEvent(_DONE, sse.DONE, None))
+    return events
+
+
+def _parts_of(choice: Mapping[str, Any]) -> Iterator[tuple[EventKind, dict[str, Any]]]:
+    message = dict(choice["message"])
+    index, logprobs = choice.get("index", 0), choice.get("logprobs")
+    opening = {"role": message.pop("role", "assistant"), "content": ""}
+
+    def part(delta: Mapping[str, Any], finish: Any = None, logprobs: Any = None) -> dict[str, Any]:
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+    yield _PREAMBLE, part(opening)
+    content, calls = message.pop("content", None), message.pop("tool_calls", None)
+    for name, value in message.items():
+        # Reasoning, refusals and what else the vendor adds; texts in pieces, the rest whole.
+        for piece in _pieces(value) if isinstance(value, str) else [value] if value else []:
+            yield _CONTENT, part({name: piece})
+    for piece in _pieces(content) if isinstance(content, str) else [content] if content else []:
+        # Log probabilities belong to tokens, not to these pieces: they go out once, with the first.
+        yield _CONTENT, part({"content": piece}, logprobs=logprobs)
+        logprobs = None
+    for position, call in enumerate(calls or ()):
+        yield _CONTENT, part({"tool_calls": [{"index": position, **call}]})
+    extra = {name: value for name, value in choice.items() if name not in ("index", "message", "logprobs", "finish_reason")}
+    yield _FINISH, {**part({}, choice.get("finish_reason") or "stop", logprobs), **extra}
+
+
+def _pieces(text: str) -> list[str]:
+    """A text in at most 64 pieces of about equal length."""
+    size = max(MIN_PIECE, -(-len(text) // MAX_PIECES))
+    return [text[start:start + size] for start in range(0, len(text), size)]
