@@ -119,47 +119,84 @@ def client_frames(batch: Iterable[ChatEvent], *, include_usage: bool) -> bytes:
 def fold(events: Iterable[ChatEvent]) -> ChatResponse:
     """The events of a complete stream as the completion they amount to. Raises ``AnswerError`` where there is none."""
     head: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
+    choices: dict[int, _Folding] = {}
     usage = None
     try:
         for event in events:
-            if event.body is None:
+            body = event.body
+            if body is None:
                 continue
-            _merge(head, {name: value for name, value in event.body.items() if name not in _OWN}, join=False)
-            usage = event.body.get("usage") or usage
-            for choice in event.body.get("choices") or ():
-                _fold_choice(choices.setdefault(choice.get("index", 0), {}), choice)
-        body = {**head, "object": "chat.completion",
-                "choices": [_whole_choice(index, choices[index]) for index in sorted(choices)]}
+            usage = body.get("usage") or usage
+            # After the first event the head is only looked through where something is new in it.
+            new = body.keys() - _OWN if not head else body.keys() - _KNOWN
+            if new:
+                _merge(head, {name: value for name, value in body.items() if name in new}, join=False)
+            for part in body.get("choices") or ():
+                index = part.get("index", 0)
+                choice = choices.get(index)
+                if choice is None:
+                    choice = choices[index] = _Folding()
+                choice.add(part)
+        whole = {**head, "object": "chat.completion", "choices": [choices[index].whole(index) for index in sorted(choices)]}
     except (AttributeError, TypeError, KeyError, ValueError):
         raise bad_answer("the vendor's stream has a chunk of another shape") from None
     if usage is not None:
-        body["usage"] = usage
-    return chat_response(body)
+        whole["usage"] = usage
+    return chat_response(whole)
 
 
 _OWN = frozenset({"choices", "usage", "obfuscation"})
+_KNOWN = _OWN | {"id", "object", "created", "model", "system_fingerprint", "service_tier"}
 
 
-def _fold_choice(total: dict[str, Any], part: Mapping[str, Any]) -> None:
-    for name, value in part.items():
-        if name == "delta":
-            _fold_delta(total.setdefault("delta", {}), value or {})
-        elif name == "logprobs" and value:
-            _merge(_opened(total, name), value)
-        else:
-            _merge(total, {name: value}, join=isinstance(value, list))
+class _Folding:
+    """One choice in the making."""
 
+    __slots__ = ("_calls", "_delta", "_rest", "_texts")
 
-def _fold_delta(total: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    for name, value in delta.items():
-        if name == "tool_calls":
-            for call in value or ():
-                _fold_call(total.setdefault("tool_calls", {}), call)
-        elif isinstance(value, Mapping):
-            _merge(_opened(total, name), value)
-        else:
-            _merge(total, {name: value}, join=name != "role")
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._calls: dict[Any, dict[str, Any]] = {}
+        self._delta: dict[str, Any] = {}
+        self._rest: dict[str, Any] = {}
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        delta = part.get("delta")
+        if delta:
+            text = delta.get("content")
+            if isinstance(text, str):
+                self._texts.append(text)
+            # Nearly all deltas are a piece of text and nothing else.
+            if len(delta) > 1 or not isinstance(text, str):
+                self._add_delta(delta)
+        for name, value in part.items():
+            if name == "logprobs" and value:
+                _merge(_opened(self._rest, name), value)
+            elif name not in ("delta", "index") and (value is not None or name not in self._rest):
+                _merge(self._rest, {name: value}, join=isinstance(value, list))
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        for name, value in delta.items():
+            if name == "tool_calls":
+                for call in value or ():
+                    _fold_call(self._calls, call)
+            elif isinstance(value, Mapping):
+                _merge(_opened(self._delta, name), value)
+            elif name != "content" or not isinstance(value, str):
+                _merge(self._delta, {name: value}, join=name != "role")
+
+    def whole(self, index: int) -> dict[str, Any]:
+        """The choice as a completion has it."""
+        delta = dict(self._delta)
+        message = {"role": delta.pop("role", None) or "assistant", "content": delta.pop("content", None)}
+        if self._texts:
+            message["content"] = "".join(self._texts)
+        if self._calls:
+            message["tool_calls"] = list(self._calls.values())
+        if self._calls or delta.get("refusal"):
+            # The empty text with which a stream opens is no content beside these.
+            message["content"] = message["content"] or None
+        return {"index": index, "message": {**message, **delta}, **self._rest}
 
 
 def _fold_call(calls: dict[Any, dict[str, Any]], part: Mapping[str, Any]) -> None:
@@ -193,18 +230,6 @@ def _merge(total: dict[str, Any], part: Mapping[str, Any], *, join: bool = True)
         elif value is not None or name not in total:
             # Events are never changed: a list that will be extended must be a copy.
             total[name] = list(value) if isinstance(value, list) else value
-
-
-def _whole_choice(index: int, folded: Mapping[str, Any]) -> dict[str, Any]:
-    delta = dict(folded.get("delta", {}))
-    message = {"role": delta.pop("role", None) or "assistant", "content": delta.pop("content", None)}
-    calls = delta.pop("tool_calls", None)
-    if calls:
-        message["tool_calls"] = list(calls.values())
-        # The empty text with which a stream opens is no content beside tool calls.
-        message["content"] = message["content"] or None
-    return {"index": index, "message": {**message, **delta},
-            **{name: value for name, value in folded.items() if name not in ("delta", "index")}}
 
 
 MAX_PIECES = 64

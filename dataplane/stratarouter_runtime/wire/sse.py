@@ -60,6 +60,9 @@ class SseDecoder:
             return []
         if self._held_size:
             chunk = self._with_held(chunk)
+        elif chunk.find(b"\n") == len(chunk) - 2 and chunk.startswith(_PREFIX) and chunk.endswith(b"\n\n"):
+            # Nearly always a read is one event of one line.
+            return [chunk[_PREFIX_LENGTH:-2]] if len(chunk) > _PREFIX_LENGTH + 2 else []
         blocks = chunk.split(b"\n\n")
         rest = blocks.pop()
         if rest:
