@@ -38,9 +38,14 @@ class Kind:
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def group_path(self) -> str:
+        """URL path of its group and version."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
         """URL path; without ``namespace`` the collection of all namespaces."""
-        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
+        parts = [self.group_path]
         parts += [f"namespaces/{namespace}"] if namespace else []
         parts += [self.plural, *(part for part in (name, subresource) if part)]
         return "/".join(parts)
@@ -72,6 +77,9 @@ class KubeApi(Protocol):
 
     async def find(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> list[Manifest]:
         """All objects of a kind with these labels."""
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind; asks its discovery for this one group and version."""
 
     async def create(self, kind: Kind, namespace: str, body: Manifest, *, dry_run: bool = False) -> Manifest:
         """Make an object that must not exist yet."""

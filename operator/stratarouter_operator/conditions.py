@@ -22,13 +22,13 @@ _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is the case, why, and for which generation; None: as the status has it already."""
+    """What is the case, why, and for which generation."""
 
     type: str
     status: Truth
     reason: str
-    message: str = ""
-    observed_generation: int | None = None
+    message: str
+    observed_generation: int
 
     def __post_init__(self) -> None:
         if not _REASON.fullmatch(self.reason):
@@ -43,15 +43,12 @@ def merged(conditions: Iterable[Condition], previous: Iterable[Mapping[str, Any]
 
 def _as_json(condition: Condition, before: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     same = before.get("status") == condition.status
-    generation = condition.observed_generation
-    if generation is None:
-        generation = int(before.get("observedGeneration", 0))
     return {
         "type": condition.type,
         "status": condition.status,
         "reason": condition.reason,
         "message": _bounded(condition.message),
-        "observedGeneration": generation,
+        "observedGeneration": condition.observed_generation,
         "lastTransitionTime": before["lastTransitionTime"] if same and "lastTransitionTime" in before else timestamp(now),
     }
 

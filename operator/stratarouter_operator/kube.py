@@ -125,6 +125,13 @@ class Kube:
                 return found
             following = [("continue", token)]
 
+    async def serves(self, kind: Kind) -> bool:
+        try:
+            known = await self._call("discover", "GET", kind, kind.group_path)
+        except NotFound:
+            return False
+        return any(each.get("name") == kind.plural for each in known.get("resources", ()))
+
     async def create(self, kind: Kind, namespace: str, body: Manifest, *, dry_run: bool = False) -> Manifest:
         query = [("fieldManager", MANAGER), ("fieldValidation", "Strict"), *_dry(dry_run)]
         return await self._call("create", "POST", kind, kind.path(namespace), query=query, body=body)
