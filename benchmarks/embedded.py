@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from aiohttp import web
-from numpy.typing import NDArray
 from benchmarks.scenarios import QUESTIONS
+from numpy.typing import NDArray
 
 from stratarouter_runtime.config import StaticSecrets, load
 from stratarouter_runtime.model.errors import StrataError
