@@ -24,10 +24,17 @@ class ConfigError(ValueError):
 def invalid(resource: str, error: ValidationError) -> ConfigError:
     """A pydantic error as ours: each problem as ``RuntimeConfig/x: spec.field: what is wrong``."""
     problems = []
-    for found in error.errors(include_url=False, include_input=False):
+    all_found = error.errors(include_url=False, include_input=False)
+    for found in all_found:
+        if found["type"] == "too_short" and any(_inside(each["loc"], found["loc"]) for each in all_found):
+            continue  # it is only short because what is wrong inside was left out
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"])
         message = found["msg"].removeprefix("Value error, ")
         if found["type"] == "extra_forbidden":
             message = "unknown field"
         problems.append(f"{resource}: spec{path}: {message}")
     return ConfigError("InvalidSpec", *problems)
+
+
+def _inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(place) > len(other) and place[:len(other)] == other

@@ -83,7 +83,7 @@ def _documents(path: Path, content: bytes) -> list[Mapping[str, Any]]:
     try:
         # A safe loader: it builds plain values only.
         documents = [each for each in yaml.load_all(content, Loader=_LOADER) if each is not None]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise ConfigError("InvalidYaml", f"{path}:{where} {getattr(error, 'problem', None) or 'not YAML'}") from None
@@ -107,10 +107,14 @@ def _secrets(documents: Iterable[Mapping[str, Any]], namespace: str) -> SecretDa
 
 def _secret(name: str, document: Mapping[str, Any]) -> dict[str, bytes]:
     values: dict[str, bytes] = {}
-    for key, encoded in (document.get("data") or {}).items():
+    data, plain = document.get("data") or {}, document.get("stringData") or {}
+    for field, given in (("data", data), ("stringData", plain)):
+        if not isinstance(given, Mapping):
+            raise ConfigError("InvalidSecret", f"Secret/{name}: {field}: must be a mapping")
+    for key, encoded in data.items():
         try:
             values[str(key)] = base64.b64decode(str(encoded), validate=True)
         except (binascii.Error, ValueError):
             raise ConfigError("InvalidSecret", f"Secret/{name}: data.{key}: not base64") from None
-    values.update({str(key): str(value).encode() for key, value in (document.get("stringData") or {}).items()})
+    values.update({str(key): str(value).encode() for key, value in plain.items()})
     return values

@@ -74,6 +74,11 @@ class Model(Contract):
         """The name the vendor is asked for."""
         return self.upstream_name or self.name
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _unique("capabilities", self.capabilities or ())
+        return self
+
 
 class Limits(Contract):
     """How much of a provider may be used at once."""
