@@ -1,0 +1,111 @@
+"""The one table from what a vendor answers to what it means, and the errors made of it.
+
+Invariants: what a failure's consequences are (retry, failover, who caused it) stands in ``model.errors.TREATMENTS``
+alone; here is only which failure it is. A message is the vendor's own where it has one, without keys and URLs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from stratarouter_runtime.model.errors import TREATMENTS, Failure, Phase, ProviderError
+from stratarouter_runtime.wire.answers import AnswerError, VendorError
+
+from .retry_after import retry_after
+
+BY_CODE: Mapping[str, Failure] = {
+    **dict.fromkeys(("context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded",
+                     "exceed_context_size_error"), Failure.CONTEXT_LENGTH),
+    **dict.fromkeys(("content_policy_violation", "content_filter", "content_filter_error", "moderation_blocked",
+                     "responsibleaipolicyviolation"), Failure.CONTENT_POLICY),
+    **dict.fromkeys(("insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
+                     "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
+                     "billing_not_active", "insufficient_balance"), Failure.QUOTA_EXHAUSTED),
+    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "too_many_requests", "ratelimiterror"),
+                    Failure.RATE_LIMITED),
+    **dict.fromkeys(("overloaded_error", "engine_overloaded", "slow_down", "model_overloaded", "serviceunavailableerror"),
+                    Failure.OVERLOADED),
+    **dict.fromkeys(("invalid_api_key", "authentication_error", "authenticationerror", "account_deactivated",
+                     "permission_error", "unsupported_country_region_territory"), Failure.UNAUTHORIZED),
+    **dict.fromkeys(("model_not_found", "model_not_available", "not_found_error", "notfounderror"), Failure.NOT_FOUND)}
+"""By the vendor's code, else its type, in lower case: more telling than a status, which has many meanings."""
+
+BY_STATUS: Mapping[int, Failure] = {
+    401: Failure.UNAUTHORIZED, 402: Failure.QUOTA_EXHAUSTED, 403: Failure.UNAUTHORIZED, 407: Failure.UNAUTHORIZED,
+    404: Failure.NOT_FOUND, 405: Failure.NOT_FOUND, 410: Failure.NOT_FOUND,
+    408: Failure.TIMEOUT, 504: Failure.TIMEOUT, 524: Failure.TIMEOUT,
+    409: Failure.CONFLICT, 425: Failure.CONFLICT,
+    429: Failure.RATE_LIMITED, 503: Failure.OVERLOADED, 529: Failure.OVERLOADED}
+
+BY_GENERAL_TYPE: Mapping[str, Failure] = {
+    "invalid_request_error": Failure.INVALID_REQUEST, "badrequesterror": Failure.INVALID_REQUEST}
+"""By type alone, for errors that come without a status (inside a 200, in mid-stream)."""
+
+_CONTEXT = re.compile(r"maximum context length|context (length|window|size)|prompt is too long|too many tokens", re.IGNORECASE)
+"""Local servers give no code for it, only words."""
+
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>)\]]+", re.IGNORECASE)
+_KEY = re.compile(r"\bBearer\s+\S+|\b(?:sk|gsk|xai)[-_][A-Za-z0-9*_.-]{8,}|\bAIza[A-Za-z0-9_-]{20,}"
+                  r"|\b(?:org|proj|user)[-_][A-Za-z0-9]{16,}", re.IGNORECASE)
+"""Keys as vendors write them, masked ones too, and the ids of accounts."""
+
+
+def classify(status: int, vendor: VendorError) -> Failure:
+    """Which failure a reply is. ``status`` below 400: the vendor reported it without one."""
+    for name in (vendor.code, vendor.type):
+        failure = BY_CODE.get(name.lower())
+        if failure is not None:
+            return failure
+    if status < 400:
+        status = _status_in(vendor)
+    if status in (400, 413, 422) and _CONTEXT.search(vendor.message):
+        return Failure.CONTEXT_LENGTH
+    if status in BY_STATUS:
+        return BY_STATUS[status]
+    if status:
+        return Failure.SERVER_ERROR if status >= 500 else Failure.INVALID_REQUEST
+    return BY_GENERAL_TYPE.get(vendor.type.lower(), Failure.SERVER_ERROR)
+
+
+def refused(status: int, headers: Mapping[str, str], vendor: VendorError, *, now: float, key: str = "") -> ProviderError:
+    """The error of a reply that is not a success."""
+    if 300 <= status < 400:
+        return ProviderError(Failure.NOT_FOUND, f"the provider redirected (status {status}), which is never followed",
+                             phase=Phase.BODY, status=status)
+    return _made(classify(status, vendor), vendor, status=status, phase=Phase.BODY, key=key,
+                 wait=retry_after(status, headers, vendor.message, now=now))
+
+
+def broken(error: AnswerError, *, phase: Phase, key: str = "") -> ProviderError:
+    """The error of a success that is none: another shape, cut off, or an error inside a 200."""
+    if error.failure is not None:
+        return ProviderError(error.failure, error.message, phase=phase)
+    status = _status_in(error.vendor)
+    return _made(classify(0, error.vendor), error.vendor, status=status, phase=phase, key=key,
+                 wait=retry_after(status, {}, error.vendor.message, now=0.0))
+
+
+def redact(text: str, key: str = "") -> str:
+    """A vendor's message without the key, anything that looks like one, and URLs."""
+    if key:
+        text = text.replace(key, "[key]")
+    return _KEY.sub("[key]", _URL.sub("[url]", text))
+
+
+def _made(failure: Failure, vendor: VendorError, *, status: int, phase: Phase, key: str, wait: float | None) -> ProviderError:
+    client = TREATMENTS[failure].client
+    if client and not 400 <= status < 500:
+        status = 400  # a client's mistake must not look like a server's
+    message = redact(vendor.message, key) or f"the provider answered with status {status}"
+    return ProviderError(
+        failure, message, phase=phase, status=status or 502, param=vendor.param, retry_after=wait,
+        type=vendor.type or ("invalid_request_error" if client else "server_error"),
+        # A number says no more than the status does.
+        code=vendor.code if vendor.code and not vendor.code.isdigit() else None)
+
+
+def _status_in(vendor: VendorError) -> int:
+    """The status that an error without one names as its code; 0 for none."""
+    status = int(vendor.code) if vendor.code.isdecimal() and len(vendor.code) == 3 else 0
+    return status if 400 <= status < 600 else 0
