@@ -48,6 +48,7 @@ def _catalogue() -> dict[str, Fault]:
         Fault("html_502", "answer", status=502),
         Fault("wrong_length", "answer"),
         Fault("wrong_content_type", "answer"),
+        Fault("unstreamed", "answer"),
         Fault("wrong_shape", "answer"),
         Fault("json_array", "answer"),
         Fault("truncated_json", "answer"),

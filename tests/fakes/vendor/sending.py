@@ -50,6 +50,8 @@ async def broken(request: web.Request, fault: Fault, good: bytes, headers: Mappi
         return web.Response(status=fault.status, headers=extra)
     if fault.name in ("html_200", "html_502"):
         return whole(HTML, extra, status=fault.status, kind="text/html; charset=utf-8")
+    if fault.name == "unstreamed":
+        return whole(good, extra)  # also where a stream was asked for
     if fault.name == "wrong_content_type":
         return whole(good, extra, kind="application/octet-stream")
     if fault.name == "wrong_length":
