@@ -71,7 +71,7 @@ class OpenAIWireProvider:
             raise self._broken(error, Phase.BODY) from None
 
     async def stream(self, request: ChatRequest, call: Call) -> AsyncIterator[Batch]:
-        """The answer as events, a batch a read. Iterated to its end it gives its connection back, else it closes it."""
+        """The answer as events, a batch a read. Closed after ``DONE`` it gives its connection back, before it closes it."""
         end = self._end(call)
         first = min(asyncio.get_running_loop().time() + self._first_token, end)
         body = openai_chat.upstream_chat(request, model=call.upstream_model, stream=True)
@@ -87,7 +87,7 @@ class OpenAIWireProvider:
                 while (batch := await reading.next()) is not None:
                     yield batch
             finally:
-                reading.stop()
+                await reading.close()
 
     async def _unstreamed(self, response: aiohttp.ClientResponse, end: float) -> Batch:
         """The vendor answered a request for a stream at once: an error inside a 200, or a server that cannot stream."""

@@ -26,13 +26,14 @@ _COMMITTING = frozenset({EventKind.CONTENT, EventKind.FINISH})
 
 
 class StreamReading:
-    """``next`` until it gives None; ``stop`` whatever happens. ``first`` and ``end`` are on the loop's clock."""
+    """``next`` until it gives None; ``close`` whatever happens. ``first`` and ``end`` are on the loop's clock."""
 
-    __slots__ = ("_end", "_error", "_first", "_idle", "_key", "_loop", "_phase", "_stream", "_timer")
+    __slots__ = ("_content", "_end", "_error", "_first", "_idle", "_key", "_loop", "_phase", "_stream", "_timer")
 
     def __init__(self, content: aiohttp.StreamReader, stream: ChatStream, *, first: float, idle: float, end: float,
                  key: str) -> None:
         self._loop = asyncio.get_running_loop()
+        self._content = content
         self._timer = ReadTimer(content)
         self._stream = stream
         self._phase = Phase.BODY
@@ -60,9 +61,16 @@ class StreamReading:
                 return None  # the answer is whole; only its connection is not
             raise not_finished(error, self._phase) from None
 
-    def stop(self) -> None:
-        """Nothing is read any more."""
-        self._timer.stop()
+    async def close(self) -> None:
+        """Nothing more is given out. After ``DONE`` the rest of the body is read, so that the connection can be used again."""
+        due = self._loop.time() + END_SECONDS
+        try:
+            while self._stream.done and not self._content.at_eof():
+                await self._timer.read(due)
+        except NETWORK_ERRORS:
+            return
+        finally:
+            self._timer.stop()
 
     def _next_due(self) -> float:
         """Until when the next event must come: what the consumer did meanwhile takes nothing from the vendor's time."""

@@ -59,6 +59,16 @@ async def test_a_finished_stream_gives_its_connection_back(provider, vendor, cal
     assert (vendor.record.total, vendor.record.connections) == (4, 1)
 
 
+async def test_a_consumer_that_stops_at_done_gives_the_connection_back_too(provider, vendor, call):
+    for _ in range(3):
+        batches = provider.stream(CHAT, call())
+        async for batch in batches:
+            if batch[-1].kind is EventKind.DONE:
+                break
+        await batches.aclose()
+    assert (vendor.record.total, vendor.record.connections) == (3, 1)
+
+
 async def test_a_vendor_that_does_not_end_the_body_after_done_costs_a_moment_only(provider, vendor, call):
     """Nothing more is read after [DONE]; the answer is whole although its connection is not."""
     vendor.script.fail("trickle", delay=0.0)
