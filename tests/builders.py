@@ -58,7 +58,7 @@ def snapshot(document: Document | None = None, *pools: Document) -> Snapshot:
 
 def dump(*documents: Document) -> bytes:
     """Documents as one YAML file."""
-    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, explicit_start=True).encode()
+    return yaml.safe_dump_all(documents, sort_keys=False, explicit_start=True).encode()
 
 
 def write(path: Path, *documents: Document) -> Path:

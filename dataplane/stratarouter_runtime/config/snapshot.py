@@ -59,7 +59,7 @@ class Snapshot:
         snapshot = cls(
             name=name,
             namespace=str(metadata.get("namespace") or "default"),
-            generation=int(metadata.get("generation") or 0),
+            generation=_generation(f"RuntimeConfig/{name}", metadata),
             runtime=spec,
             pools=MappingProxyType(dict(sorted(read.items()))),
             digest=digest,
@@ -76,7 +76,8 @@ class Snapshot:
             holder.pop(last, None)
         documents = [self._resource("RuntimeConfig", self.name, spec)]
         documents += [self._resource("ProviderPool", name, pool.document()) for name, pool in self.pools.items()]
-        return yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, explicit_start=True).encode()
+        # In ASCII: unescaped, some of Unicode's line ends would be read as other text than was written.
+        return yaml.safe_dump_all(documents, sort_keys=True, explicit_start=True).encode()
 
     def routes(self) -> Iterator[tuple[str, DefaultRoute]]:
         """All routes by the name they are reported under, ``default`` last."""
@@ -174,10 +175,17 @@ def _namespace(document: Mapping[str, Any]) -> str:
     return str(_metadata(document).get("namespace") or "default")
 
 
+def _generation(resource: str, metadata: Mapping[str, Any]) -> int:
+    generation = metadata.get("generation") or 0
+    if not isinstance(generation, int):
+        raise ConfigError("InvalidMetadata", f"{resource}: metadata.generation: must be an integer")
+    return generation
+
+
 def _read(document: Mapping[str, Any], model: type[_Spec]) -> tuple[str, _Spec]:
     name = _name(document)
     resource = f"{model.__name__}/{name}"
-    if len(name) > NAME_LENGTH or not re.match(DNS_LABEL, name):
+    if len(name) > NAME_LENGTH or not re.fullmatch(DNS_LABEL, name):
         raise ConfigError("InvalidName", f"{resource}: metadata.name: must be a DNS-1035 label of at most {NAME_LENGTH} characters")
     spec = document.get("spec")
     if not isinstance(spec, Mapping):
@@ -226,6 +234,10 @@ def _check(resource: str, spec: RuntimeConfig, pools: Mapping[str, ProviderPool]
             missing.append(f"{resource}: {path}: ProviderPool {reference.name!r} does not exist in this namespace")
         elif reference.model is not None and not _serves(pool, reference.model):
             unknown.append(f"{resource}: {path}: no provider of ProviderPool {reference.name!r} has a model {reference.model!r}")
+    vectors = pools.get(embedder.pool or "")
+    if embedder.type == "pool" and vectors is not None and not unknown and not _embeds(vectors, embedder.model):
+        unknown.append(f"{resource}: spec.cache.embedder: the model {embedder.model!r} of ProviderPool {embedder.pool!r} has no "
+                       "capability 'embeddings'")
     if missing:
         raise ConfigError("PoolNotFound", *missing, *unknown)
     if unknown:
@@ -234,3 +246,8 @@ def _check(resource: str, spec: RuntimeConfig, pools: Mapping[str, ProviderPool]
 
 def _serves(pool: ProviderPool, model: str) -> bool:
     return any(each.name == model for provider in pool.providers for each in provider.models)
+
+
+def _embeds(pool: ProviderPool, model: str | None) -> bool:
+    return any(each.name == model and (each.capabilities is None or "embeddings" in each.capabilities)
+               for provider in pool.providers for each in provider.models)

@@ -64,6 +64,14 @@ def test_equal_resources_give_equal_bytes() -> None:
     assert Snapshot.build(document, pools).to_yaml() == Snapshot.build(shuffled, [_reversed(each) for each in reversed(pools)]).to_yaml()
 
 
+@pytest.mark.parametrize("text", ["a\x85b", "a\u2028b", "a\u2029b", "\ufeffa", "ü", "\U0001f600", "no", "1_000", "0x1f", "a: b # c", "  a  ", "~"])
+def test_no_text_is_read_as_another_one(text: str) -> None:
+    """YAML has more line ends and more plain words with a meaning than one thinks."""
+    made = Snapshot.build(runtime(), [pool("chat", provider(headers={"x-note": text}))])
+    (_, again), = read(made.to_yaml()).providers()
+    assert again.headers == {"x-note": text}
+
+
 def test_what_only_the_operator_uses_is_left_out() -> None:
     """A change of it must not change the hash that every pod has to acknowledge."""
     document, chat = full()
