@@ -51,8 +51,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class FakeVendor:
     """One vendor on one port; use as an async context manager or ``start``/``stop``.
 
-    ``models``: what is served, and the name each is reported under; a plain iterable reports them as they are; None
-    serves anything. ``api_keys``: the keys accepted (may be changed while running); empty accepts every call.
+    ``models``: what is served (default: ``DEFAULT_MODELS`` of the flavour), and the name each is reported under; a plain
+    iterable reports them as they are; None serves anything. ``api_keys``: the keys accepted (may be changed while
+    running); empty, and the default key in other flavours than ``openai``, accepts every call.
     ``interval``: seconds between the frames of a stream. ``pad_words``: least number of words of an answer.
     """
 
@@ -153,7 +154,7 @@ class FakeVendor:
 
     @web.middleware
     async def _bookkeeping(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith("/__control"):
+        if request.path.startswith("/__control") or request.path == "/health":
             return await handler(request)
         try:
             response = await self._answered(request, handler)
