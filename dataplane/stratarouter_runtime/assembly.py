@@ -1,0 +1,204 @@
+"""Builds the parts of a data plane from a snapshot, and takes over from the previous ones what has not changed.
+
+Invariants: a provider's connections, the cache with its entries, and the embedder with its weights survive a reload
+that does not concern them; a failure while building closes what was built and changes nothing; a part is closed when
+the last request that began on it has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, cast
+
+from .bridge.planner import Planner
+from .cache import derive_key, open_cache, open_minilm
+from .config import ConfigError, Provider, Secrets, Snapshot, text
+from .engine import Engine, Health
+from .model.cache import Cache, CacheKey, Embedder, Miss
+from .model.plan import Plan
+from .model.provider import ExecutionObserver
+from .pool_embedder import PoolEmbedder
+from .providers import create_provider
+
+
+class Closeable(Protocol):
+    """A part that holds connections, tasks or memory."""
+
+    async def aclose(self) -> None:
+        """Free them."""
+
+
+T = TypeVar("T", bound=Closeable)
+
+
+class Shared:
+    """A part and how many generations of parts hold it."""
+
+    def __init__(self, value: Closeable) -> None:
+        self.value = value
+        self._holders = 0
+
+    def hold(self) -> Shared:
+        """One more generation uses it."""
+        self._holders += 1
+        return self
+
+    async def release(self) -> None:
+        """One generation less; the last one closes it."""
+        self._holders -= 1
+        if self._holders == 0:
+            await self.value.aclose()
+
+
+class Parts:
+    """What one configuration made: everything a request needs on its way."""
+
+    def __init__(self, snapshot: Snapshot, engine: Engine, *, cache: Cache | None, embedder: Embedder | None,
+                 shared: dict[Hashable, Shared], renewed: list[tuple[str, str]]) -> None:
+        self.snapshot = snapshot
+        self.planner = Planner(snapshot)
+        self.engine = engine
+        self.cache = cache
+        self.embedder = embedder
+        self.shared = shared
+        self.renewed_credentials = renewed
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def __enter__(self) -> Self:
+        self._users += 1
+        self._unused.clear()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._users -= 1
+        if not self._users:
+            self._unused.set()
+
+    def cache_key(self, plan: Plan) -> CacheKey | Miss | None:
+        """Where the plan's answer belongs; a ``Miss`` that says why it is not cached; None where nothing is."""
+        if self.cache is None or plan.cache is None:
+            return None
+        return derive_key(plan, self.embedder.id if self.embedder else "")
+
+    async def retire(self) -> None:
+        """Close what nobody else holds, once the last request has left (at once when cancelled)."""
+        try:
+            await self._unused.wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Give up all parts."""
+        shared, self.shared = self.shared, {}
+        for each in reversed(shared.values()):
+            await each.release()
+
+
+class Assembler:
+    """Builds ``Parts``."""
+
+    def __init__(self, health: Health, observer: ExecutionObserver) -> None:
+        self._health = health
+        self._observer = observer
+        self._credentials: dict[tuple[str, str], str | None] = {}
+
+    async def assemble(self, snapshot: Snapshot, secrets: Secrets, previous: Parts | None) -> Parts:
+        """Parts for a snapshot; raises ``ConfigError`` for what only shows while building (a bad CA bundle)."""
+        build = _Build(previous.shared if previous else {})
+        try:
+            providers, renewed = await self._providers(build, snapshot, secrets)
+            engine = Engine(providers, self._health, self._observer)
+            embedder = await self._embedder(build, snapshot, engine)
+            cache = await self._cache(build, snapshot, secrets, embedder)
+        except BaseException:
+            await build.undo()
+            raise
+        return Parts(snapshot, engine, cache=cache, embedder=embedder, shared=build.shared, renewed=renewed)
+
+    async def _providers(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> tuple[dict[tuple[str, str], Any], list[Any]]:
+        """The providers whose credentials are there, and those whose key is another one than before."""
+        providers: dict[tuple[str, str], Any] = {}
+        renewed: list[tuple[str, str]] = []
+        credentials: dict[tuple[str, str], str | None] = {}
+        for pool, config in snapshot.providers():
+            key = (pool, config.name)
+            reference = config.credentials_secret_ref
+            secret = text(secrets, reference) if reference else ""
+            credentials[key] = secret
+            if key in self._credentials and self._credentials[key] != secret:
+                renewed.append(key)
+            if secret is None:
+                continue  # out until its key appears; the others serve
+            bundle = _bundle(pool, config, secrets)
+            identity = ("provider", pool, _connection(config), _fingerprint(secret), _fingerprint(bundle or ""))
+            providers[key] = await build.part(identity, partial(create_provider, config, api_key=secret, ca_bundle=bundle))
+        self._credentials = credentials
+        return providers, renewed
+
+    async def _embedder(self, build: _Build, snapshot: Snapshot, engine: Engine) -> Embedder | None:
+        cache = snapshot.runtime.cache
+        config = cache.embedder
+        if not cache.enabled or config.type == "none":
+            return None
+        if config.type == "minilm":
+            return await build.part(("minilm",), open_minilm)
+        pooled = await build.part(PoolEmbedder.identity(snapshot), lambda: PoolEmbedder(snapshot))
+        pooled.bind(snapshot, engine)
+        return pooled
+
+    async def _cache(self, build: _Build, snapshot: Snapshot, secrets: Secrets, embedder: Embedder | None) -> Cache | None:
+        config = snapshot.runtime.cache
+        if not config.enabled:
+            return None
+        url = text(secrets, config.redis.url_secret_ref) if config.backend == "redis" and config.redis else None
+        identity = ("cache", config.backend, _fingerprint(url or ""), snapshot.cache_scope, config.max_entries,
+                    embedder.id if embedder else "")
+        return await build.part(identity, lambda: open_cache(config, url=url, scope=snapshot.cache_scope, embedder=embedder))
+
+
+class _Build:
+    """The parts being built: each by its identity, taken over where the previous generation has it."""
+
+    def __init__(self, previous: dict[Hashable, Shared]) -> None:
+        self._previous = previous
+        self.shared: dict[Hashable, Shared] = {}
+
+    async def part(self, identity: Hashable, make: Callable[[], T | Awaitable[T]]) -> T:
+        shared = self._previous.get(identity) or self.shared.get(identity)
+        if shared is None:
+            made = make()
+            shared = Shared(await made if isinstance(made, Awaitable) else made)
+        if identity not in self.shared:
+            self.shared[identity] = shared.hold()
+        return cast("T", shared.value)
+
+    async def undo(self) -> None:
+        for shared in reversed(self.shared.values()):
+            await shared.release()
+
+
+def _bundle(pool: str, config: Provider, secrets: Secrets) -> str | None:
+    reference = config.ca_bundle_secret_ref
+    if reference is None:
+        return None
+    bundle = text(secrets, reference)
+    if bundle is not None and "BEGIN CERTIFICATE" not in bundle:
+        raise ConfigError("InvalidCaBundle", f"ProviderPool/{pool}: provider {config.name!r}: key {reference.key!r} of Secret "
+                                             f"{reference.name!r} holds no PEM certificate")
+    return bundle
+
+
+def _connection(config: Provider) -> str:
+    """What a provider's connections depend on: prices, models and breakers may change without reconnecting."""
+    return config.model_dump_json(exclude={"models", "circuit_breaker", "priority", "weight", "region"})
+
+
+def _fingerprint(secret: str) -> str:
+    """Tells secrets apart without keeping them."""
+    return hashlib.sha256(secret.encode()).hexdigest()

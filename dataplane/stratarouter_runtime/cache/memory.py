@@ -1,0 +1,81 @@
+"""Entries of this process alone, bounded by number and bytes; the least recently used go first."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from stratarouter_runtime.model.cache import CacheEntry, Vector
+
+from .codec import MAX_ENTRY_BYTES
+from .store import Follower
+
+MAX_BYTES = 512 * 1024 * 1024
+OVERHEAD = 1_024
+"""Bytes an entry costs besides its body: its fields and its place in the tables."""
+
+
+class MemoryStore:
+    """A ``Store`` that never fails. ``clock`` is Unix seconds."""
+
+    def __init__(self, *, max_entries: int, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.time) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
+        self._bytes = 0
+        self._follower: Follower | None = None
+        self.up = True
+        self.errors = 0
+
+    async def get(self, exact: str) -> CacheEntry | None:
+        entry = self._entries.get(exact)
+        if entry is None:
+            return None
+        if entry.expires() <= self._clock():
+            self._drop(exact)
+            return None
+        self._entries.move_to_end(exact)
+        return entry
+
+    async def get_many(self, exacts: Sequence[str]) -> list[CacheEntry | None]:
+        return [await self.get(exact) for exact in exacts]
+
+    async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
+        size = _size(entry)
+        if size > min(MAX_ENTRY_BYTES, self._max_bytes):
+            return False
+        if entry.exact in self._entries:
+            self._drop(entry.exact)
+        self._entries[entry.exact] = entry
+        self._bytes += size
+        if vector is not None and self._follower is not None:
+            self._follower.added(entry.partition, entry.exact, vector, entry.expires())
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+        return True
+
+    async def delete(self, exact: str) -> None:
+        if exact in self._entries:
+            self._drop(exact)
+
+    def stats(self) -> dict[str, int]:
+        return {"entries": len(self._entries), "bytes": self._bytes}
+
+    async def start(self, follower: Follower) -> None:
+        self._follower = follower
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._bytes = 0
+
+    def _drop(self, exact: str) -> None:
+        self._bytes -= _size(self._entries.pop(exact))
+        if self._follower is not None:
+            self._follower.removed(exact)
+
+
+def _size(entry: CacheEntry) -> int:
+    return len(entry.body) + len(entry.text or "") + OVERHEAD

@@ -1,0 +1,165 @@
+"""Entries in Redis, the truth that all pods of a scope share.
+
+Layout, for a scope's digest S: a hash ``strata:{S}:e:EXACT`` with the encoded entry and an expiry, and one capped stream
+``strata:{S}:s:EMBEDDER`` that carries every put (with vector and partition) and every delete. The braces keep a scope in
+one slot of a cluster, so that an entry and its record are written in one transaction.
+
+Invariants: a command on a request's path takes tens of milliseconds at most; after a few failures in a row nothing is
+asked until a probe in the background has been answered; a URL with its password never appears in an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import MaxConnectionsError, RedisError
+
+from stratarouter_runtime.config import ConfigError
+from stratarouter_runtime.model.cache import CacheEntry, Vector
+
+from .codec import decode, encode
+from .replication import Tail, deletion, put_record
+from .store import Follower, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+COMMAND_SECONDS = 0.05
+"""What a look-up may wait for Redis: beyond it, a miss serves the caller better."""
+STORE_SECONDS = 1.0
+"""Storing happens after the reply and may take longer."""
+PROBE_SECONDS = 2.0
+CONNECTIONS = 128
+FAILURES = 3
+"""Failures in a row after which Redis is left alone."""
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between probes while it does not answer."""
+
+T = TypeVar("T")
+
+
+class RedisStore:
+    """A ``Store`` in the Redis of ``url`` for one scope and one embedder.
+
+    ``max_entries`` caps the stream; entries themselves end by their own expiry or by Redis' eviction policy.
+    """
+
+    def __init__(self, url: str, *, scope: str, embedder: str, max_entries: int,
+                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        digest = hashlib.sha256(scope.encode()).hexdigest()[:16]
+        self._prefix = f"strata:{{{digest}}}:e:"
+        self._stream = f"strata:{{{digest}}}:s:{embedder or 'none'}"
+        self._max_entries = max_entries
+        self._sleep = sleep
+        self._client = _client(url)
+        self._tail = Tail(_client(url, connections=2), self._stream, sleep=sleep)
+        self._failures = 0
+        self._probe: asyncio.Task[None] | None = None
+        self.up = True
+        self.errors = 0
+
+    async def get(self, exact: str) -> CacheEntry | None:
+        return decode(await self._ask(cast("Awaitable[bytes | None]", self._client.hget(self._prefix + exact, "entry"))))
+
+    async def get_many(self, exacts: Sequence[str]) -> list[CacheEntry | None]:
+        if len(exacts) == 1:
+            return [await self.get(exacts[0])]
+        pipeline = self._client.pipeline(transaction=False)
+        for exact in exacts:
+            pipeline.hget(self._prefix + exact, "entry")
+        return [decode(value) for value in await self._ask(pipeline.execute())]
+
+    async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
+        value = encode(entry)
+        if value is None:
+            return False
+        key = self._prefix + entry.exact
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.hset(key, mapping={"entry": value})
+        pipeline.pexpire(key, max(1, int(entry.ttl * 1000)))
+        if vector is not None:
+            pipeline.xadd(self._stream, cast("Any", put_record(entry, vector)), maxlen=self._max_entries, approximate=True)
+        await self._ask(pipeline.execute(), STORE_SECONDS)
+        return True
+
+    async def delete(self, exact: str) -> None:
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.delete(self._prefix + exact)
+        pipeline.xadd(self._stream, cast("Any", deletion(exact)), maxlen=self._max_entries, approximate=True)
+        await self._ask(pipeline.execute(), STORE_SECONDS)
+
+    def stats(self) -> dict[str, int]:
+        """Nothing: counting what is shared would mean scanning it."""
+        return {}
+
+    async def start(self, follower: Follower) -> None:
+        self._tail.start(follower)
+
+    async def aclose(self) -> None:
+        """Stop following and probing, close all connections."""
+        await self._tail.aclose()
+        if self._probe is not None:
+            self._probe.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probe
+        with suppress(RedisError, OSError):
+            await self._client.aclose()
+
+    async def _ask(self, command: Awaitable[T], seconds: float = COMMAND_SECONDS) -> T:
+        if not self.up:
+            _discard(command)
+            raise StoreUnavailable("redis is not answering")
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await command
+        except MaxConnectionsError:
+            # Too busy is this pod's own trouble, not Redis'.
+            self.errors += 1
+            raise StoreUnavailable("too many commands at once") from None
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+            raise StoreUnavailable(type(error).__name__) from None
+        self._failures = 0
+        return answer
+
+    def _failed(self, error: BaseException) -> None:
+        self.errors += 1
+        self._failures += 1
+        if self._failures >= FAILURES and self.up:
+            self.up = False
+            logger.warning("redis does not answer; look-ups are misses until it does", extra={"error": type(error).__name__})
+            self._probe = asyncio.get_running_loop().create_task(self._recover(), name="redis-probe")
+
+    async def _recover(self) -> None:
+        attempt = 0
+        while True:
+            await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
+            with suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._client.ping()
+                break
+        self._failures, self.up = 0, True
+        logger.info("redis answers again")
+
+
+def _client(url: str, *, connections: int = CONNECTIONS) -> Redis:
+    try:
+        pool = ConnectionPool.from_url(url, max_connections=connections, socket_connect_timeout=PROBE_SECONDS, retry=None,
+                                       health_check_interval=0)
+    except ValueError:
+        raise ConfigError("InvalidRedisUrl", "the Redis URL must be redis://, rediss:// or unix://, with host, port and "
+                                             "database as in redis://user:password@host:6379/0") from None
+    return Redis(connection_pool=pool)
+
+
+def _discard(command: Awaitable[Any]) -> None:
+    """Close a coroutine that will not be awaited, so that Python does not warn of it."""
+    close = getattr(command, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,168 @@
+"""Exact and semantic look-up and store, over one store, one index and one embedder.
+
+Invariants: a look-up never raises: whatever fails is a miss with a reason; every hit is checked again for its partition
+and its expiry, whatever the index or the store said; an answer found by similarity is given only if the guard allows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stratarouter_runtime.model.cache import CacheEntry, CacheKey, Embedder, Hit, Miss, Vector
+
+from .guard import verdict
+from .index import VectorIndex
+from .store import Store, StoreUnavailable
+
+NEIGHBOURS = 5
+"""The guard may refuse the nearest and allow a later one."""
+
+
+class SemanticCache:
+    """The ``Cache`` of a data plane. ``embedder`` None: exact tier only; ``clock`` is Unix seconds."""
+
+    def __init__(self, store: Store, index: VectorIndex | None, embedder: Embedder | None, *,
+                 clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._index = index
+        self._embedder = embedder
+        self._clock = clock
+        self._counts = {"exactHits": 0, "semanticHits": 0, "misses": 0}
+        self.shed = 0
+
+    async def start(self) -> None:
+        """Follow the store; what exists is indexed in the background while the exact tier serves."""
+        await self._store.start(self)
+
+    async def aclose(self) -> None:
+        """Stop following and close the store. The embedder belongs to whoever made it."""
+        await self._store.aclose()
+
+    async def lookup_exact(self, key: CacheKey, *, max_age: float | None = None) -> Hit | Miss:
+        """The same canonical request in the same partition."""
+        try:
+            entry = await self._store.get(key.exact)
+        except StoreUnavailable:
+            return self._miss(Miss("backend"), final=True)
+        if entry is None or not self._usable(entry, key, max_age):
+            return self._miss(Miss("absent", key.exact_only), final=key.text is None)
+        self._counts["exactHits"] += 1
+        return Hit(entry, "exact", 1.0, self._age(entry))
+
+    async def lookup_semantic(self, key: CacheKey, *, threshold: float | None = None, vector: Sequence[float] | None = None,
+                              max_age: float | None = None) -> Hit | Miss:
+        """The nearest allowed question of the same partition."""
+        embedder, index = self._embedder, self._index
+        if embedder is None or index is None or key.text is None:
+            return self._miss(Miss("exact-only", key.exact_only))
+        given = await self._vector(embedder, key.text, vector)
+        if isinstance(given, Miss):
+            return self._miss(given)
+        near = index.search(key.partition, given, NEIGHBOURS)
+        if not near:
+            return self._miss(Miss("absent", vector=given))
+        least = embedder.threshold if threshold is None else threshold
+        # Float32 cosines of equal vectors fall a rounding error short of 1.
+        close = [(exact, score) for exact, score in near if score >= least - 1e-6]
+        if not close:
+            return self._miss(Miss("below-threshold", score=near[0][1], vector=given))
+        return await self._judge(key, close, given, max_age)
+
+    async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Vector | None = None) -> bool:
+        """Keep an answer, with its question's vector where the semantic tier may use it."""
+        if key.text is not None and vector is None and self._embedder is not None:
+            found = await self._vector(self._embedder, key.text, None)
+            vector = None if isinstance(found, Miss) else found
+        try:
+            kept = await self._store.put(entry, vector if key.text is not None else None)
+        except StoreUnavailable:
+            return False
+        if kept and vector is not None and key.text is not None:
+            self.added(entry.partition, entry.exact, vector, entry.expires())
+        return kept
+
+    async def delete(self, exact: str) -> bool:
+        """Forget an entry everywhere; False where the store does not answer."""
+        self.removed(exact)
+        try:
+            await self._store.delete(exact)
+        except StoreUnavailable:
+            return False
+        return True
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of this pod."""
+        figures = self._store.stats()
+        indexed = len(self._index) if self._index is not None else 0
+        held = self._index.bytes if self._index is not None else 0
+        hits = self._counts["exactHits"] + self._counts["semanticHits"]
+        return {"entries": figures.get("entries", indexed), "bytes": figures.get("bytes", 0) + held, "indexed": indexed,
+                "hits": hits, **self._counts, "backend": "up" if self._store.up else "down", "backendErrors": self._store.errors,
+                "embedderShed": self.shed}
+
+    # --- the store's follower ---
+    def added(self, partition: str, exact: str, vector: Vector, expires: float) -> None:
+        """Index an entry that somebody put."""
+        if self._index is not None and expires > self._clock():
+            self._index.add(partition, exact, vector, expires)
+
+    def removed(self, exact: str) -> None:
+        """Forget an entry that is gone."""
+        if self._index is not None:
+            self._index.remove(exact)
+
+    def cleared(self) -> None:
+        """Forget all; what exists is told again."""
+        if self._index is not None:
+            self._index.clear()
+
+    # --- steps ---
+    async def _vector(self, embedder: Embedder, text: str, given: Sequence[float] | None) -> Vector | Miss:
+        if given is not None:
+            vector = np.asarray(given, dtype=np.float32)
+            length = float(np.linalg.norm(vector)) if vector.ndim == 1 else 0.0
+            return vector / length if length > 0 and np.isfinite(length) else Miss("embedder", "the given vector is no direction")
+        if not embedder.fits(text):
+            return Miss("exact-only", "window")
+        embedded = await embedder.embed(text)
+        if embedded is None:
+            self.shed += 1
+            return Miss("embedder")
+        return embedded
+
+    async def _judge(self, key: CacheKey, close: list[tuple[str, float]], vector: Vector, max_age: float | None) -> Hit | Miss:
+        try:
+            entries = await self._store.get_many([exact for exact, _ in close])
+        except StoreUnavailable:
+            return self._miss(Miss("backend", vector=vector))
+        refused = Miss("absent", score=close[0][1], vector=vector)
+        for (exact, score), entry in zip(close, entries, strict=True):
+            if entry is None:
+                self.removed(exact)
+                continue
+            if not self._usable(entry, key, max_age) or entry.text is None:
+                continue
+            said = verdict(entry.text, key.text or "")
+            if said.allowed:
+                self._counts["semanticHits"] += 1
+                return Hit(entry, "semantic", score, self._age(entry))
+            if refused.reason != "guard":
+                refused = Miss("guard", said.reason, score, vector)
+        return self._miss(refused)
+
+    def _usable(self, entry: CacheEntry, key: CacheKey, max_age: float | None) -> bool:
+        now = self._clock()
+        return (entry.partition == key.partition and now < entry.expires()
+                and (max_age is None or now - entry.created <= max_age))
+
+    def _age(self, entry: CacheEntry) -> float:
+        return max(0.0, self._clock() - entry.created)
+
+    def _miss(self, miss: Miss, *, final: bool = True) -> Miss:
+        if final:
+            self._counts["misses"] += 1
+        return miss

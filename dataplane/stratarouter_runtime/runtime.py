@@ -1,0 +1,257 @@
+"""The composition root: one data plane, and the order in which a request passes its rooms.
+
+parse → authenticate → **plan → exact cache → semantic cache → engine → post-process** → reply: the bold part is here,
+the rest belongs to the front doors. Each step takes a value and returns a value; the request's state is one
+``Execution`` owned by its task.
+
+Invariants: a request runs on the parts it began with, whatever is reloaded meanwhile, and those are closed only when
+their last request has left; only complete, successful answers are stored, after the reply; every background task is
+owned here, bounded in number, and cancelled with the runtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets as entropy
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from .assembly import Assembler, Parts
+from .config import Secrets, Snapshot
+from .engine import Engine, Health, ProviderState
+from .model.cache import CacheEntry, CacheKey, Hit, Miss
+from .model.errors import ExecutionError, StrataError
+from .model.execution import Execution
+from .model.plan import Outcome, Plan
+from .model.provider import ExecutionObserver
+from .model.request import Caller, ChatRequest, Directives, Request
+from .model.response import ChatResponse, Response
+from .reply import LiveReply, ReplayedReply, Reply, replayed_response
+
+T = TypeVar("T")
+
+MAX_BACKGROUND = 1_000
+"""Stores waiting at once; beyond it an answer is not stored, because answering comes first."""
+
+
+class Runtime:
+    """One data plane. ``observer`` is told of attempts, ``clock`` is monotonic seconds, ``wall`` Unix seconds."""
+
+    def __init__(self, observer: ExecutionObserver, assembler: Assembler | None = None, *,
+                 clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._wall = wall
+        self.health = Health(clock=clock, observer=observer)
+        self._assembler = assembler or Assembler(self.health, observer)
+        self._parts: Parts | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+    async def apply(self, snapshot: Snapshot, secrets: Secrets) -> None:
+        """Take a configuration: build all its parts, then swap once. A failure changes nothing."""
+        previous = self._parts
+        parts = await self._assembler.assemble(snapshot, secrets, previous)
+        self._parts = parts
+        self.health.configure({(pool, each.name): each for pool, each in snapshot.providers()})
+        for key in parts.renewed_credentials:
+            self.health.forgive(key)
+        if previous is not None:
+            self._spawn(previous.retire())
+
+    async def aclose(self) -> None:
+        """Stop all background work and close all connections."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._parts is not None:
+            await self._parts.close()
+            self._parts = None
+
+    @property
+    def parts(self) -> Parts:
+        """What is in force; raises ``ExecutionError`` before the first configuration."""
+        if self._parts is None:
+            raise ExecutionError("NotConfigured", "No configuration has been loaded yet.", status=503, retry_after=1)
+        return self._parts
+
+    # --- a request's way -----------------------------------------------------------------------------------------
+    def begin(self, caller: Caller, directives: Directives, request_id: str = "", *, started: float | None = None) -> Execution:
+        """The state of a new request; ``started`` where it began before it was understood."""
+        identity = entropy.token_hex(12)
+        return Execution(id=f"exec-{identity}", request_id=request_id or f"req-{identity}",
+                         started=self._clock() if started is None else started, caller=caller, directives=directives)
+
+    async def complete(self, execution: Execution, request: Request) -> Response:
+        """A complete answer; raises ``StrataError``."""
+        parts = self.parts
+        with parts:
+            plan = self._plan(parts, execution, request)
+            key = parts.cache_key(plan)
+            found = await self._look_up(parts, execution, plan, key)
+            if isinstance(found, Hit):
+                return replayed_response(found.entry, request)
+            began = self._clock()
+            outcome = await self._execute(parts.engine, plan, execution)
+            execution.stages["upstream"] = self._clock() - began
+            self._book(execution, outcome)
+            response: Response = outcome.response
+            self._store(parts, execution, key, response)
+            execution.stages["post"] = self._clock() - began - execution.stages["upstream"]
+            return response
+
+    @asynccontextmanager
+    async def stream(self, execution: Execution, request: ChatRequest) -> AsyncIterator[Reply]:
+        """An answer as batches of events, from its first content on; leaving the context ends the vendor's call."""
+        parts = self.parts
+        with parts:
+            plan = self._plan(parts, execution, request)
+            key = parts.cache_key(plan)
+            found = await self._look_up(parts, execution, plan, key)
+            if isinstance(found, Hit):
+                yield ReplayedReply(found.entry, request)
+                return
+            began = self._clock()
+            source = await self._tried(execution, parts.engine.open_stream(plan, execution.started + plan.timeout))
+            execution.stages["upstream-ttfb"] = self._clock() - began
+            execution.candidate, execution.attempts = source.candidate, source.attempts
+            execution.stored = self._may_store(execution, key)
+            reply = LiveReply(source, request, keep=execution.stored)
+            try:
+                yield reply
+            finally:
+                try:
+                    await reply.aclose()
+                finally:
+                    execution.stages["upstream"] = self._clock() - began
+                    self._finish_stream(parts, execution, key, reply)
+
+    def models(self) -> list[str]:
+        """What a caller may ask for."""
+        return self.parts.planner.models()
+
+    def cache_stats(self) -> dict[str, Any]:
+        """The cache's figures, for the platform port; empty without a cache."""
+        return self._parts.cache.stats() if self._parts is not None and self._parts.cache is not None else {}
+
+    def provider_states(self) -> list[ProviderState]:
+        """Each provider's health, for the platform port."""
+        return self.health.states()
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+    def _plan(self, parts: Parts, execution: Execution, request: Request) -> Plan:
+        began = self._clock()
+        execution.request = request
+        plan = parts.planner.plan(request, execution.caller, execution.directives)
+        execution.plan = plan
+        execution.stages["policy"] = self._clock() - began
+        return plan
+
+    async def _look_up(self, parts: Parts, execution: Execution, plan: Plan, key: CacheKey | Miss | None) -> Hit | Miss | None:
+        began = self._clock()
+        control = execution.directives.cache
+        found: Hit | Miss | None = None
+        if isinstance(key, Miss):
+            found = key
+        elif key is not None:
+            found = Miss("bypass") if control.no_cache else await self._ask_cache(parts, execution, plan, key)
+        execution.cached = found
+        execution.stages["cache"] = self._clock() - began
+        if isinstance(found, Hit):
+            self._book_hit(execution, found)
+        elif control.only_if_cached:
+            raise ExecutionError("NotCached", "The request allows only a cached answer and there is none.", status=504)
+        return found
+
+    async def _ask_cache(self, parts: Parts, execution: Execution, plan: Plan, key: CacheKey) -> Hit | Miss:
+        cache, directives, terms = parts.cache, execution.directives, plan.cache
+        if cache is None or terms is None:
+            return Miss("disabled")
+        found = await cache.lookup_exact(key, max_age=directives.cache.max_age)
+        if isinstance(found, Hit) or key.text is None or parts.embedder is None:
+            return found
+        threshold = parts.embedder.threshold if terms.threshold is None else terms.threshold
+        return await cache.lookup_semantic(key, threshold=max(threshold, directives.similarity_threshold or 0),
+                                           vector=directives.vector, max_age=directives.cache.max_age)
+
+    async def _execute(self, engine: Engine, plan: Plan, execution: Execution) -> Outcome[Any]:
+        deadline = execution.started + plan.timeout
+        if plan.family == "embeddings":
+            return await self._tried(execution, engine.embed(plan, deadline))
+        return await self._tried(execution, engine.complete(plan, deadline))
+
+    async def _tried(self, execution: Execution, work: Awaitable[T]) -> T:
+        """Wait for the engine; what it tried in vain is kept."""
+        try:
+            return await work
+        except StrataError as error:
+            execution.attempts = error.attempts
+            raise
+
+    def _book(self, execution: Execution, outcome: Outcome[Any]) -> None:
+        response = outcome.response
+        execution.candidate, execution.attempts = outcome.candidate, outcome.attempts
+        execution.model, execution.usage = response.model, response.usage
+        if isinstance(response, ChatResponse):
+            execution.finish_reason = response.finish_reason
+        self._price(execution)
+
+    def _book_hit(self, execution: Execution, hit: Hit) -> None:
+        execution.model = hit.entry.model
+        execution.cost = Decimal(0)
+        execution.saved = None if hit.entry.cost_usd is None else Decimal(hit.entry.cost_usd)
+
+    def _price(self, execution: Execution) -> None:
+        candidate, usage = execution.candidate, execution.usage
+        if candidate is not None and candidate.rate is not None and usage is not None:
+            execution.cost = candidate.rate.cost(usage)
+
+    def _finish_stream(self, parts: Parts, execution: Execution, key: CacheKey | Miss | None, reply: LiveReply) -> None:
+        execution.attempts = reply.attempts
+        execution.model, execution.usage, execution.finish_reason = reply.model, reply.usage, reply.finish_reason
+        self._price(execution)
+        response = reply.response()
+        if response is not None:
+            self._store(parts, execution, key, response)
+
+    # --- storing -------------------------------------------------------------------------------------------------
+    def _may_store(self, execution: Execution, key: CacheKey | Miss | None) -> bool:
+        plan, candidate = execution.plan, execution.candidate
+        if not isinstance(key, CacheKey) or plan is None or candidate is None:
+            return False
+        # A fallback's answer would be served as the primary's from then on.
+        return candidate.model == plan.primary.model
+
+    def _store(self, parts: Parts, execution: Execution, key: CacheKey | Miss | None, response: Response) -> None:
+        execution.stored = self._may_store(execution, key) and _is_whole(response) and len(self._background) < MAX_BACKGROUND
+        if not execution.stored or not isinstance(key, CacheKey):
+            return
+        entry = self._entry(execution, key, response)
+        vector = execution.cached.vector if isinstance(execution.cached, Miss) else None
+        self._spawn(self._keep(parts, key, entry, vector))
+
+    async def _keep(self, parts: Parts, key: CacheKey, entry: CacheEntry, vector: Any) -> None:
+        if parts.cache is not None:
+            await parts.cache.store(key, entry, vector=vector)
+
+    def _entry(self, execution: Execution, key: CacheKey, response: Response) -> CacheEntry:
+        plan, candidate, usage = execution.plan, execution.candidate, execution.usage
+        if plan is None or candidate is None or plan.cache is None:  # pragma: no cover - _may_store has checked it
+            raise RuntimeError("nothing to store")
+        return CacheEntry(
+            partition=key.partition, exact=key.exact, body=response.raw, pool=candidate.pool, provider=candidate.provider,
+            model=candidate.model, region=candidate.region, created=self._wall(), ttl=plan.cache.ttl_seconds, text=key.text,
+            input_tokens=usage.input if usage else 0, output_tokens=usage.output if usage else 0,
+            cost_usd=None if execution.cost is None else format(execution.cost, "f"), route=plan.route, tenant=plan.tenant)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _is_whole(response: Response) -> bool:
+    """Whether an answer is complete: one cut by length or by a filter is not what the next caller should get."""
+    return not isinstance(response, ChatResponse) or response.finish_reason in ("stop", "tool_calls", "function_call")

@@ -1,0 +1,168 @@
+"""One HTTP request on the client port, from its first byte to the bookkeeping, whatever the API.
+
+Invariants: every outcome, also an unexpected exception, is answered in the API's own shape with the request's id; a
+client that goes away cancels the work (and what was used is still booked); the body is bounded in size and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aiohttp import web
+
+from stratarouter_runtime.model.errors import ExecutionError, RequestError, StrataError
+from stratarouter_runtime.model.execution import Execution
+from stratarouter_runtime.model.request import Caller, Directives
+from stratarouter_runtime.runtime import Runtime
+from stratarouter_runtime.telemetry import Telemetry
+
+from . import headers
+from .auth import Authenticator
+from .directives import directives, request_id
+from .drain import Drain
+from .events import EventStream
+
+logger = logging.getLogger(__name__)
+
+CLIENT_CLOSED = 499
+"""nginx's status for a client that went away; only metrics and logs see it."""
+WRITE_SLACK_SECONDS = 5.0
+"""How much longer than the deadline a client may take to read the end of its answer."""
+
+
+class Dialect(Protocol):
+    """How an API writes errors."""
+
+    def error_body(self, error: StrataError) -> bytes:
+        """A whole reply's body."""
+
+    def error_frame(self, error: StrataError) -> bytes:
+        """An error inside a stream that has begun."""
+
+
+class Exchange:
+    """One request and its reply."""
+
+    def __init__(self, door: Door, request: web.Request, execution: Execution) -> None:
+        self.door = door
+        self.request = request
+        self.execution = execution
+        self.events: EventStream | None = None
+
+    async def body(self) -> bytes:
+        """The request's body; raises ``RequestError`` 413 above the limit and 408 when it does not arrive in time."""
+        config = self.door.runtime.parts.snapshot.runtime
+        limit = config.server.max_body_bytes
+        if (self.request.content_length or 0) > limit:
+            raise _too_large(limit)
+        content = self.request.content
+        try:
+            async with asyncio.timeout(config.execution.timeout_seconds):
+                body = await content.readany()
+                while not content.at_eof():
+                    if len(body) > limit:
+                        raise _too_large(limit)
+                    body += await content.readany()
+        except TimeoutError:
+            raise RequestError("RequestTimeout", "The request's body did not arrive in time.", status=408) from None
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+
+    async def json(self, body: bytes, status: int = 200, extra: dict[str, str] | None = None) -> web.Response:
+        """Send a whole reply, and wait until it is out so that a client that stops reading is noticed."""
+        response = web.Response(body=body, status=status, headers=extra or headers.of(self.execution),
+                                content_type="application/json")
+        if self.door.drain.draining:
+            response.force_close()
+        async with asyncio.timeout(self._write_timeout()):
+            await response.prepare(self.request)
+            await response.write_eof()
+        return response
+
+    def open_events(self) -> EventStream:
+        """Start a stream; nothing is sent yet."""
+        keepalive = self.door.runtime.parts.snapshot.runtime.server.keepalive_seconds
+        self.events = EventStream(self.request, lambda: headers.of(self.execution), keepalive=keepalive,
+                                  close=self.door.drain.draining)
+        return self.events
+
+    def deadline(self) -> float:
+        """When a stream must have been written, on the event loop's clock."""
+        timeout = self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds
+        return self.execution.started + timeout + WRITE_SLACK_SECONDS
+
+    def _write_timeout(self) -> float:
+        return self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds + WRITE_SLACK_SECONDS
+
+    async def refuse(self, error: StrataError) -> web.StreamResponse:
+        """Answer with an error: as a body, or inside the stream where one has begun."""
+        self.execution.error = error
+        events = self.events
+        if events is None or events.response is None:
+            if events is not None:
+                events.close()
+            return await self.json(self.door.dialect.error_body(error), error.status, headers.of_error(self.execution, error))
+        await events.send(self.door.dialect.error_frame(error))
+        await events.end()
+        return events.response
+
+
+Serve = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+class Door:
+    """The handlers of one API family."""
+
+    def __init__(self, runtime: Runtime, authenticator: Authenticator, telemetry: Telemetry, drain: Drain, dialect: Dialect) -> None:
+        self.runtime = runtime
+        self.authenticator = authenticator
+        self.telemetry = telemetry
+        self.drain = drain
+        self.dialect = dialect
+
+    def handler(self, serve: Serve, operation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """An aiohttp handler around the part that is the API's own."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            execution = self.runtime.begin(Caller(), Directives(), request_id(request.headers))
+            exchange = Exchange(self, request, execution)
+            with self.drain.request(), self.telemetry.request(execution, request.headers, operation) as scope:
+                try:
+                    response = await self._serve(exchange, serve)
+                    scope.status = execution.error.status if execution.error else response.status
+                    return response
+                except (asyncio.CancelledError, ConnectionError):
+                    scope.status = CLIENT_CLOSED
+                    raise
+                finally:
+                    if exchange.events is not None:
+                        exchange.events.close()
+
+        return handle
+
+    async def _serve(self, exchange: Exchange, serve: Serve) -> web.StreamResponse:
+        try:
+            exchange.execution.caller = self.authenticator.authenticate(exchange.request.headers)
+            exchange.execution.directives = directives(exchange.request.headers)
+            return await serve(exchange)
+        except StrataError as error:
+            return await exchange.refuse(error)
+        except asyncio.CancelledError:
+            shutting_down = self.drain.interrupted()
+            if shutting_down is None:
+                raise
+            return await exchange.refuse(shutting_down)
+        except ConnectionError:
+            raise
+        except Exception:  # one request's bug must not reach another, nor go unanswered
+            logger.exception("unexpected error", extra={"execution_id": exchange.execution.id})
+            message = f"The server had an error while processing your request. It was logged under {exchange.execution.id}."
+            return await exchange.refuse(ExecutionError("InternalError", message, status=500))
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError("RequestTooLarge", f"The request's body is larger than the limit of {limit} bytes.", status=413)
