@@ -25,7 +25,7 @@ from .handlers import spawn
 from .health import served
 from .index import Index
 from .kube import Kube
-from .logs import configure
+from .logs import configure, trace
 from .metrics import Metrics
 from .pools import PoolReconciler
 from .queue import Key, WorkQueue
@@ -119,7 +119,7 @@ async def _until_stopped(stop: asyncio.Event, leading: Coroutine[Any, Any, None]
     if elects:
         await election.release()
     if isinstance(outcome, Exception):
-        log.critical("ending: %s", "; ".join(_reasons(outcome)), exc_info=None if _expected(outcome) else outcome)
+        log.critical("ending: %s", trace(outcome))
         return 1
     return 0
 
@@ -128,18 +128,6 @@ def _listen(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    return [leaf for each in error.exceptions for leaf in _leaves(each)] if isinstance(error, BaseExceptionGroup) else [error]
-
-
-def _reasons(error: BaseException) -> list[str]:
-    return [f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(error)]
-
-
-def _expected(error: BaseException) -> bool:
-    return all(isinstance(leaf, OperatorError) for leaf in _leaves(error))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the operator needs of a cluster: the kinds it handles, and the calls it makes.
 
-Invariants: the table of kinds is fixed, there is no discovery; every write names the incarnation (UID) it means, so
-that an object deleted and made again meanwhile is never mistaken for the one that was read.
+Invariants: the table of kinds is fixed, there is no discovery; every write names the incarnation it means, so that an
+object deleted and made again meanwhile is never mistaken for the one that was read.
 """
 
 from __future__ import annotations
@@ -94,7 +94,11 @@ class KubeApi(Protocol):
         """Put an object in place of the one with the same ``resourceVersion``."""
 
     async def apply_status(self, kind: Kind, namespace: str, body: Manifest) -> Manifest:
-        """Server-side apply of the status alone."""
+        """Server-side apply of the status alone.
+
+        It means the ``resourceVersion`` that ``body`` carries and raises ``Conflict`` for any other: at the status, the
+        API server does not compare UIDs.
+        """
 
     async def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> None:
         """Write the scale subresource."""
@@ -113,6 +117,12 @@ def metadata(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     """The object's metadata."""
     found: Mapping[str, Any] = manifest["metadata"]
     return found
+
+
+def status_body(live: Mapping[str, Any], status: Manifest) -> Manifest:
+    """What ``apply_status`` takes for an object as it was read."""
+    meta = {key: metadata(live)[key] for key in ("name", "namespace", "resourceVersion")}
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": meta, "status": status}
 
 
 def name_of(manifest: Mapping[str, Any]) -> str:

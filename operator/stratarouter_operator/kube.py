@@ -12,9 +12,10 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -30,6 +31,9 @@ LIST_TIMEOUT = 30.0
 PLATFORM_TIMEOUT = 1.0
 PAGE = 500
 MAX_PLATFORM_BYTES = 1024 * 1024
+
+TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+TOKEN_SECONDS = 60.0
 
 JSON = "application/json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -262,15 +266,36 @@ async def _client() -> client.ApiClient:
     # identifier). Chain, expiry and host name are still verified.
     configuration.disable_strict_ssl_verification = True
     try:
-        if in_cluster():
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            # Never write refreshed tokens back into a user's file.
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                os.environ.get("KUBECONFIG"), client_configuration=configuration, persist_config=False)
+        # In a thread: files are read, and a kubeconfig may start a program.
+        await asyncio.to_thread(_load, configuration)
     except (config.ConfigException, OSError, TypeError) as error:
         raise Unavailable("NoClusterConfiguration", f"neither in a cluster nor a usable kubeconfig: {error}") from None
     return client.ApiClient(configuration)
+
+
+def _load(configuration: client.Configuration) -> None:
+    if in_cluster():
+        config.load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
+        configuration.refresh_api_key_hook = _renewed_token()  # type: ignore[assignment]  # typed by its default, None
+        return
+    # Never write refreshed tokens back into a user's file.
+    loading = config.load_kube_config(  # type: ignore[no-untyped-call]
+        os.environ.get("KUBECONFIG"), client_configuration=configuration, persist_config=False)
+    asyncio.run(loading)
+
+
+def _renewed_token() -> Callable[[client.Configuration], Awaitable[None]]:
+    """The kubelet writes a new token before the old one expires; so read it once a minute, off the event loop."""
+    read_at = time.monotonic()
+
+    async def renew(configuration: client.Configuration) -> None:
+        nonlocal read_at
+        if time.monotonic() - read_at >= TOKEN_SECONDS:
+            read_at = time.monotonic()
+            token = await asyncio.to_thread(TOKEN_FILE.read_text)
+            configuration.api_key["BearerToken"] = f"Bearer {token}"
+
+    return renew
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -296,6 +321,8 @@ def _error(status: int, answer: Manifest, retry_after: str | None) -> KubeError:
         return NotFound(reason, message, status=status)
     if status == 409:
         return (AlreadyExists if reason == "AlreadyExists" else Conflict)(reason, message, status=status)
+    if status == 422 and "metadata.uid" in message:  # "field is immutable": another incarnation has the name now
+        return Conflict("Conflict", message, status=status)
     # Server-side apply answers 500 to a field that the kind does not have.
     if status in (400, 405, 413, 415, 422) or "field not declared in schema" in message:
         return Invalid("Invalid", message, status=status)

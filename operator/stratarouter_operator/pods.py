@@ -19,8 +19,8 @@ TOUCH = "stratarouter.io/config-touch"
 STATES = ("Healthy", "Degraded", "Unavailable")
 """Of a provider, from best to worst."""
 
-CREDENTIAL_REASONS = frozenset({"CredentialsRejected", "AuthenticationFailed", "InvalidCredentials", "Unauthorized"})
-"""Reasons of a provider's state that a rotated Secret would heal."""
+CREDENTIAL_REASONS = frozenset({"ProviderUnauthorized", "CredentialsMissing"})
+"""Reasons of a provider's state that a rotated Secret can heal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from stratarouter_runtime.config import ProviderPool
 from stratarouter_runtime.config.errors import invalid
 
 from .clock import Clock
-from .cluster import PROVIDER_POOL, RUNTIME_CONFIG, KubeApi, Manifest, metadata, name_of
+from .cluster import PROVIDER_POOL, RUNTIME_CONFIG, KubeApi, Manifest, metadata, name_of, status_body
 from .conditions import Condition, merged
 from .errors import NotFound
 from .index import pools_of
@@ -41,9 +41,7 @@ class PoolReconciler:
             "conditions": merged([_accepted(pool)], before.get("conditions") or [], self._clock.now()),
         }
         if wanted != before:
-            meta = {each: metadata(pool)[each] for each in ("name", "namespace", "uid")}
-            body = {"apiVersion": PROVIDER_POOL.api_version, "kind": PROVIDER_POOL.name, "metadata": meta, "status": wanted}
-            await self._kube.apply_status(PROVIDER_POOL, key.namespace, body)
+            await self._kube.apply_status(PROVIDER_POOL, key.namespace, status_body(pool, wanted))
 
 
 def _accepted(pool: Manifest) -> Condition:

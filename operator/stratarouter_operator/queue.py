@@ -17,6 +17,7 @@ from typing import NoReturn, Protocol
 
 from .clock import Clock
 from .errors import KubeError, LeadershipLost, OperatorError
+from .logs import trace
 from .metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -153,5 +154,5 @@ class WorkQueue:
         if isinstance(error, OperatorError):
             log.warning("%s: %s: %s; again in %.1f s", key, error.reason, error.message, delay)
         else:
-            log.error("%s: unexpected error; again in %.1f s", key, delay, exc_info=error)
+            log.error("%s: unexpected error; again in %.1f s: %s", key, delay, trace(error))
         self._schedule(key, delay, marked=True)

@@ -24,12 +24,13 @@ from .cluster import (
     metadata,
     name_of,
     selector,
+    status_body,
     uid_of,
 )
 from .conditions import find
 from .converge import Converger, Id, id_of, name_conflict
 from .desired import TEMPLATE_HASH, Options, Owner, config_map_name, desired
-from .errors import Forbidden, Invalid, NotFound, Refused
+from .errors import Conflict, Forbidden, Invalid, NotFound, Refused
 from .metrics import CONDITIONS, Metrics
 from .queue import Key
 from .release import Release, accept, recall
@@ -100,7 +101,11 @@ class RuntimeReconciler:
                 self._metrics.forget(key.namespace, key.name)
                 return None
             memory.view = await self._converge(runtime)
-        delay = await self._attend(memory, memory.view)
+        try:
+            delay = await self._attend(memory, memory.view)
+        except Conflict:  # it has changed since it was read; no failure, but nothing of it counts any more
+            memory.view = None
+            return 0.0
         if memory.view.refusal is None or not memory.view.refusal.reason.endswith(CLUSTER_REASONS):
             return delay
         memory.view = None  # what stands in the way is not watched: look at everything again
@@ -208,12 +213,10 @@ class RuntimeReconciler:
         return memory.progress_at + PATIENCE - now
 
     async def _write_status(self, view: View, wanted: Manifest) -> None:
-        meta = metadata(view.runtime)
-        body = {"apiVersion": RUNTIME_CONFIG.api_version, "kind": RUNTIME_CONFIG.name,
-                "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}, "status": wanted}
-        await self._kube.apply_status(RUNTIME_CONFIG, meta["namespace"], body)
+        made = await self._kube.apply_status(RUNTIME_CONFIG, metadata(view.runtime)["namespace"], status_body(view.runtime, wanted))
         _log_changes(view.runtime, wanted)
         view.runtime["status"] = wanted
+        view.runtime["metadata"]["resourceVersion"] = metadata(made)["resourceVersion"]
 
     def _expose(self, seen: Observed, made: Manifest) -> None:
         self._metrics.unacknowledged.labels(seen.namespace, seen.name).set(len(seen.unacknowledged))

@@ -91,11 +91,9 @@ def recall(data: Mapping[str, str]) -> Release:
 
 
 def _release(snapshot: Snapshot, content: bytes, shape: bytes) -> Release:
-    models: list[Contract] = [snapshot.runtime, *snapshot.pools.values()]
-    secrets = {name for model in models for name in _secrets(model)}
     return Release(
         name=snapshot.name, namespace=snapshot.namespace, generation=snapshot.generation, runtime=snapshot.runtime,
-        snapshot=content, shape=shape, config_hash=digest(content), secrets=tuple(sorted(secrets)))
+        snapshot=content, shape=shape, config_hash=digest(content), secrets=tuple(snapshot.secret_names()))
 
 
 def _shape(runtime: RuntimeConfig) -> bytes:
@@ -133,15 +131,6 @@ def _parts(value: Any) -> Iterator[Contract]:
     elif isinstance(value, dict):
         for each in value.values():
             yield from _parts(each)
-
-
-def _secrets(model: Contract) -> Iterator[str]:
-    if isinstance(model, SecretKeyRef | SecretRef):
-        yield model.name
-        return
-    for name in type(model).model_fields:
-        for part in _parts(getattr(model, name)):
-            yield from _secrets(part)
 
 
 def _rolled(model: Contract, path: str) -> Iterator[tuple[str, Any]]:
