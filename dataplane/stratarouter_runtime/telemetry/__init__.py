@@ -2,3 +2,11 @@
 
 Invariant: the Prometheus and OpenTelemetry packages are imported here and nowhere else.
 """
+
+from __future__ import annotations
+
+from .facade import RequestScope, Telemetry
+from .logs import Logging
+from .metrics import Metrics
+
+__all__ = ["Logging", "Metrics", "RequestScope", "Telemetry"]

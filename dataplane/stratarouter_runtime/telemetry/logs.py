@@ -17,9 +17,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import orjson
+
+from stratarouter_runtime.config import ConfigError
+from stratarouter_runtime.model.errors import StrataError
 
 from . import names
 from .logwriter import LineWriter
@@ -29,11 +32,15 @@ OURS = "stratarouter_runtime"
 TEXT = 8_192
 """Characters of a message or traceback that are kept."""
 
+MAX_FRAMES = 30
+MAX_CAUSES = 5
+
+_QUOTES_NOBODY = (OSError, StrataError, ConfigError)
+"""Exceptions whose message is the system's or ours; any other may quote the prompt that it stumbled over."""
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
-_SET_HERE = frozenset({
-    names.LOG_TIME, names.LOG_LEVEL, names.LOG_LOGGER, names.LOG_MESSAGE, names.LOG_EXCEPTION, names.LOG_TRACE, names.LOG_SPAN,
-    names.LOG_REQUEST, names.LOG_EXECUTION})
+_SET_HERE = frozenset({names.LOG_TIME, names.LOG_LEVEL, names.LOG_LOGGER, names.LOG_MESSAGE, names.LOG_EXCEPTION})
 _EXTRA = frozenset(term.name for term in names.LOG_FIELDS) - _SET_HERE
 _FIELDS = "strata_fields"
 
@@ -80,13 +87,14 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             names.LOG_TIME: self._time(record.created), names.LOG_LEVEL: record.levelname.lower(), names.LOG_LOGGER: record.name,
             names.LOG_MESSAGE: _message(record)}
-        _add_context(line)
         fields = record.__dict__.get(_FIELDS)
         if fields is not None:  # an ``AccessRecord``: names of the configuration, codes and figures; no text to search for keys
             line.update(fields)
+            _add_context(line)
             return _dumps(line)
         for name in record.__dict__.keys() & _EXTRA:
             line[name] = record.__dict__[name]
+        _add_context(line)
         if record.exc_info:
             line[names.LOG_EXCEPTION] = _exception(record.exc_info)
         return redact(_dumps(line))
@@ -113,12 +121,36 @@ def _add_context(line: dict[str, Any]) -> None:
         line.update((name, value) for name, value in ids if value)
 
 
-def _exception(info: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]) -> Mapping[str, str]:
+def _exception(info: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]) -> Mapping[str, Any]:
     kind, error, trace = info
-    if kind is None:
+    if kind is None or error is None:
         return {}
-    stack = "".join(traceback.format_tb(trace))
-    return {"type": kind.__name__, "message": str(error)[:TEXT], "stack": stack[-TEXT:]}
+    told: dict[str, Any] = {"type": kind.__name__, "stack": _stack(trace)}
+    if isinstance(error, _QUOTES_NOBODY):
+        told["message"] = str(error)[:TEXT]
+    if causes := _causes(error):
+        told["caused_by"] = causes
+    return told
+
+
+def _stack(trace: TracebackType | None) -> list[str]:
+    """Innermost first. Without source lines: reading those would block the event loop for the disk."""
+    frames = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}" for frame, line in traceback.walk_tb(trace)]
+    return frames[:-MAX_FRAMES - 1:-1]
+
+
+def where(error: BaseException) -> str:
+    """File, line and function that an exception came from; empty for one that was never raised."""
+    return next(iter(_stack(error.__traceback__)), "")
+
+
+def _causes(error: BaseException) -> list[str]:
+    found: list[str] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(found) < MAX_CAUSES:
+        found.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    return found
 
 
 def _dumps(line: Mapping[str, Any]) -> bytes:
@@ -170,11 +202,18 @@ def log_request(access: AccessRecord) -> None:
         _access.handle(record)
 
 
+def set_level(level: str) -> None:
+    """The least level of our lines: ``debug``, ``info``, ``warning`` or ``error``. Others log from ``warning`` on."""
+    logging.getLogger(OURS).setLevel(LEVELS[level])
+    if installed() is not None:
+        logging.getLogger().setLevel(max(LEVELS[level], logging.WARNING))
+
+
 class _LineHandler(logging.Handler):
-    def __init__(self, writer: LineWriter, on_drop: Callable[[int], None]) -> None:
+    def __init__(self, owner: Logging, writer: LineWriter) -> None:
         super().__init__()
+        self.owner = owner
         self._writer = writer
-        self._on_drop = on_drop
         self._lost = 0
         self._json = JsonFormatter()
         self.setFormatter(self._json)
@@ -186,7 +225,7 @@ class _LineHandler(logging.Handler):
             line = b'{"level":"error","logger":"stratarouter_runtime.telemetry","message":"a log record could not be written"}\n'
         if not self._writer.put(line):
             self._lost += 1
-            self._on_drop(1)
+            self.owner.on_drop(1)
         elif self._lost:
             lost, self._lost = self._lost, 0
             told = logging.LogRecord(__name__, logging.WARNING, "", 0, "log lines were dropped", None, None)
@@ -195,26 +234,27 @@ class _LineHandler(logging.Handler):
 
 
 class Logging:
-    """The process's log: JSON lines to a file descriptor, at a level that can be changed.
+    """The process's log: JSON lines to a file descriptor. ``on_drop`` hears how many lines were dropped, from any thread.
 
     It takes over the root logger, so it is for a process of our own; a program that embeds the runtime keeps its own
-    logging and may use ``JsonFormatter``.
+    logging and may use ``JsonFormatter``. Open from its creation until ``close``, or as a context manager.
     """
 
-    def __init__(self, level: str = "info", *, descriptor: int = 1, on_drop: Callable[[int], None] = lambda _count: None) -> None:
+    def __init__(self, level: str = "info", *, descriptor: int = 1) -> None:
+        self.on_drop: Callable[[int], None] = _ignore
         self._writer = LineWriter(descriptor)
-        self._handler = _LineHandler(self._writer, on_drop)
         root = logging.getLogger()
         self._before = (root.level, root.handlers[:])
-        root.handlers[:] = [self._handler]
+        root.handlers[:] = [_LineHandler(self, self._writer)]
         _collect_unused(False)
         logging.captureWarnings(True)
-        self.set_level(level)
+        set_level(level)
 
-    def set_level(self, level: str) -> None:
-        """The least level that is written: ``debug``, ``info``, ``warning`` or ``error``; others' libraries from ``warning`` on."""
-        logging.getLogger(OURS).setLevel(LEVELS[level])
-        logging.getLogger().setLevel(max(LEVELS[level], logging.WARNING))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give the root logger back and write what waits, for two seconds at most; blocks."""
@@ -225,6 +265,15 @@ class Logging:
         logging.captureWarnings(False)
         _collect_unused(True)
         self._writer.close()
+
+
+def installed() -> Logging | None:
+    """The process's log, where it is ours."""
+    return next((each.owner for each in logging.getLogger().handlers if isinstance(each, _LineHandler)), None)
+
+
+def _ignore(_count: int) -> None:
+    """Nobody counts."""
 
 
 def _collect_unused(wanted: bool) -> None:

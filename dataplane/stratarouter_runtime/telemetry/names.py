@@ -46,7 +46,7 @@ class Label:
     values: tuple[str, ...] = ()
 
 
-STAGES = ("parse", "policy", "cache", "queue", "upstream", "post")
+STAGES = ("parse", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post")
 TIERS = ("exact", "semantic")
 TOKEN_TYPES = ("input", "output")
 SUCCESS = "success"
@@ -59,6 +59,7 @@ MODEL = Label("model", "The model's public name.", Source.MODELS)
 STATUS = Label("status", "The HTTP status of the reply, or the one that an in-process error stands for.", Source.STATUS)
 OUTCOME = Label("outcome", "`success`, `cancelled` (the client went away), or the reason of the failure.", Source.CODE)
 TYPE = Label("type", "The CamelCase reason of the error; the reply's `code` is the same in snake case.", Source.CODE)
+SKIP_REASON = Label("reason", "Why the candidate was passed over.", Source.CODE)
 TOKEN_TYPE = Label("type", "Which tokens; both together are the total.", Source.CLOSED, TOKEN_TYPES)
 TIER = Label("tier", "Which tier of the cache answered.", Source.CLOSED, TIERS)
 MISS_REASON = Label("reason", "Why the cache did not answer.", Source.CODE)
@@ -135,6 +136,7 @@ COST = _counter("cost_usd_total", "US dollars spent, by the configured prices.",
 COST_SAVED = _counter("cost_saved_usd_total", "US dollars not spent.", SAVING)
 TOKENS = _counter("tokens_used_total", "Tokens that providers reported; a cache hit uses none.", PROVIDER, MODEL, TOKEN_TYPE)
 ERRORS = _counter("errors_total", "Errors, of requests (provider `none`) and of calls to providers.", TYPE, PROVIDER)
+SKIPS = _counter("candidates_skipped_total", "Candidates passed over without a call.", PROVIDER, MODEL, SKIP_REASON)
 TIMEOUTS = _counter("timeouts_total", "Calls to providers that took longer than a timeout or the deadline.", PROVIDER)
 RETRIES = _counter("retries_total", "Calls that repeated a provider and model of the same request.", PROVIDER)
 FAILOVERS = _counter("failovers_total", "Steps to another provider or model within a request.")
@@ -161,7 +163,7 @@ PROCESS_METRICS: tuple[tuple[str, str, str], ...] = tuple(
         ("max_fds", "gauge", "Most file descriptors that may be open."),
         ("start_time_seconds", "gauge", "Unix time of the start."),
     ))
-"""What the Prometheus client's process collector adds on Linux."""
+"""What the Prometheus client's process collector adds on Linux, every five seconds."""
 
 
 BREAKER_VALUES = {"closed": 0, "half_open": 1, "open": 2}
@@ -241,10 +243,34 @@ K8S_POD = _attribute("k8s.pod.name", "The pod.", RESOURCE)
 K8S_NAMESPACE = _attribute("k8s.namespace.name", "The pod's namespace.", RESOURCE)
 STRATA_CONFIG = _attribute("strata.runtimeconfig", "The RuntimeConfig's name.", RESOURCE)
 
+STRATA_CANDIDATE = _attribute("strata.candidate", "Pool, provider and model, in the event `strata.candidate_skipped`.", SERVER)
+STRATA_REASON = _attribute("strata.reason", "Why, in the event `strata.candidate_skipped`.", SERVER)
+
+SKIPPED_EVENT = _event("strata.candidate_skipped", "A candidate was passed over without a call.", SERVER)
 FIRST_CONTENT_EVENT = _event("strata.first_content", "The first content of a stream arrived.", CLIENT)
 
 ATTRIBUTES: tuple[Term, ...] = tuple(_attributes)
 EVENTS: tuple[Term, ...] = tuple(_events)
+
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of the client port: its HTTP method and path template, and its ``gen_ai.operation.name``."""
+
+    method: str
+    route: str
+    gen_ai: str = ""
+
+
+OPERATIONS = {
+    "chat": Operation("POST", "/v1/chat/completions", "chat"),
+    "embeddings": Operation("POST", "/v1/embeddings", "embeddings"),
+    "models": Operation("GET", "/v1/models"),
+    "execute": Operation("POST", "/v1/execute", "chat"),
+    "unknown": Operation("_OTHER", "/"),
+}
+"""By the front door's word; ``_OTHER`` is the conventions' method for what is not known."""
 
 VENDORS = {
     "openai": "openai",
@@ -280,7 +306,8 @@ LOG_TRACE = _field("trace_id", "The trace, as in `traceparent`.", "lines of a re
 LOG_SPAN = _field("span_id", "The SERVER span.", "lines of a traced request")
 LOG_REQUEST = _field("request_id", "As in `x-request-id`.", "lines of a request")
 LOG_EXECUTION = _field("execution_id", "As in `x-strata-execution-id`.", "lines of a request")
-LOG_EXCEPTION = _field("exception", "Type, message and traceback of an exception.", SOME)
+LOG_EXCEPTION = _field(
+    "exception", "`type`, `stack` (innermost first) and `caused_by` of an exception; `message` only where it cannot quote a prompt.", SOME)
 
 LOG_METHOD = _field("method", "HTTP method.", ACCESS)
 LOG_PATH = _field("path", "The path's template.", ACCESS)
@@ -301,15 +328,21 @@ LOG_UPSTREAM = _field("upstream_ms", "Milliseconds that providers took.", ACCESS
 LOG_FIRST_TOKEN = _field("first_token_ms", "Milliseconds to the first content of a stream.", ACCESS)
 
 LOG_POOL = _field("pool", "Pool.", SOME)
+LOG_OUTCOME = _field("outcome", "What became of it.", SOME)
 LOG_REASON = _field("reason", "A CamelCase or snake_case reason.", SOME)
+LOG_WHERE = _field("where", "File, line and function of a defect.", SOME)
 LOG_CONFIG_HASH = _field("config_hash", "SHA-256 of a configuration.", SOME)
 LOG_GENERATION = _field("generation", "`metadata.generation` of a configuration.", SOME)
 LOG_BACKEND = _field("backend", "`redis` or `postgresql`.", SOME)
 LOG_ENDPOINT = _field("endpoint", "Host and port of a peer.", SOME)
-LOG_SECRET = _field("secret_name", "Name of a Secret; never its content.", SOME)
+LOG_ADDRESS = _field("address", "URL of the client port.", SOME)
+LOG_PLATFORM = _field("platform", "URL of the platform port.", SOME)
+LOG_SECRET = _field("secret", "Name of a Secret; never its content.", SOME)
 LOG_FILE = _field("file", "A path.", SOME)
-LOG_PORT = _field("port", "A port.", SOME)
 LOG_COUNT = _field("count", "How many.", SOME)
+LOG_QUEUED = _field("queued", "How many wait.", SOME)
+LOG_IN_FLIGHT = _field("in_flight", "Requests being worked on.", SOME)
+LOG_GRACE = _field("grace_seconds", "Seconds that a stopping pod gives its requests.", SOME)
 LOG_SECONDS = _field("seconds", "How long.", SOME)
 
 LOG_FIELDS: tuple[Term, ...] = tuple(_fields)

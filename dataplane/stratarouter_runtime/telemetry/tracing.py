@@ -99,6 +99,9 @@ class RequestSpan(Protocol):
     def set(self, attributes: Attributes) -> None:
         """Add attributes."""
 
+    def event(self, name: str, attributes: Attributes | None = None) -> None:
+        """Something happened now."""
+
     def attempt(self, operation: str, model: str, attributes: Attributes) -> AttemptSpan:
         """Begin the span of a call; ``attributes`` beside operation and model."""
 
@@ -177,6 +180,9 @@ class _Recorded:
     def set(self, attributes: Attributes) -> None:
         self._span.set_attributes(attributes)
 
+    def event(self, name: str, attributes: Attributes | None = None) -> None:
+        self._span.add_event(name, attributes)
+
     def _fail(self, error: str, *, status: bool) -> None:
         self._span.set_attribute(names.ERROR_TYPE, error)
         if status:
@@ -185,9 +191,6 @@ class _Recorded:
 
 class _Attempt(_Recorded):
     __slots__ = ()
-
-    def event(self, name: str, attributes: Attributes | None = None) -> None:
-        self._span.add_event(name, attributes)
 
     def end(self, *, error: str = "") -> None:
         if error:
@@ -241,14 +244,10 @@ class _Chance(RandomIdGenerator):
 class Tracing:
     """Makes the spans of requests, as configured last.
 
-    ``resource`` describes this process; ``count(fate, spans)`` hears of spans ``exported``, ``failed`` or ``dropped``,
-    from any thread.
+    ``count(fate, spans)`` hears of spans ``exported``, ``failed`` or ``dropped``, from any thread.
     """
 
-    def __init__(self, resource: Mapping[str, str] | None = None, count: Callable[[str, int], None] | None = None, *,
-                 linger: float = LINGER) -> None:
-        described = {names.SERVICE_NAME: "stratarouter-runtime", names.SERVICE_VERSION: __version__, **(resource or {})}
-        self._resource = Resource.create(described)
+    def __init__(self, count: Callable[[str, int], None] | None = None, *, linger: float = LINGER) -> None:
         self._count = count or _ignore
         self._linger = linger
         self._config = TracingConfig()
@@ -258,10 +257,10 @@ class Tracing:
         self._retiring: dict[asyncio.Task[None], asyncio.Event] = {}
         self._lock = asyncio.Lock()
 
-    async def configure(self, config: TracingConfig) -> None:
+    async def configure(self, config: TracingConfig, resource: Mapping[str, str] | None = None) -> None:
         """Take over another configuration; never raises for what an endpoint is or does.
 
-        Requests that have begun end their spans where they began them.
+        ``resource`` describes this process beside the service's name and version. Requests that have begun end their spans where they began them.
         """
         async with self._lock:
             if config == self._config:
@@ -269,7 +268,9 @@ class Tracing:
             if _target(config) != _target(self._config):
                 await self._swap(config)
             self._config = config
-            self._tracer = None if self._pipeline is None else self._make_tracer(self._pipeline, config.sample_percent)
+            self._tracer = None
+            if self._pipeline is not None:
+                self._tracer = self._make_tracer(self._pipeline, config.sample_percent, _resource(resource or {}))
 
     def request(self, headers: Mapping[str, str], *, method: str, route: str, path: str = "", scheme: str = "http") -> RequestSpan:
         """Begin a request; ``headers`` are the client's, ``route`` the template of ``path`` (default: the same)."""
@@ -315,10 +316,10 @@ class Tracing:
         if old is not None:
             self._retire(old)
 
-    def _make_tracer(self, pipeline: Pipeline, percent: float) -> Tracer:
+    def _make_tracer(self, pipeline: Pipeline, percent: float, resource: Resource) -> Tracer:
         self._chance = _Chance(percent)
         provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(percent / 100)), resource=self._resource, span_limits=_LIMITS,
+            sampler=ParentBased(TraceIdRatioBased(percent / 100)), resource=resource, span_limits=_LIMITS,
             id_generator=self._chance, shutdown_on_exit=False)
         provider.add_span_processor(pipeline)
         return provider.get_tracer("stratarouter_runtime", __version__, names.SCHEMA_URL)
@@ -340,6 +341,10 @@ async def _close(pipeline: Pipeline, over: asyncio.Event, linger: float) -> None
         async with asyncio.timeout(linger):
             await over.wait()
     await asyncio.to_thread(pipeline.close, CLOSE_TIMEOUT)
+
+
+def _resource(given: Mapping[str, str]) -> Resource:
+    return Resource.create({names.SERVICE_NAME: "stratarouter-runtime", names.SERVICE_VERSION: __version__, **given})
 
 
 def _ignore(fate: str, spans: int) -> None:

@@ -8,13 +8,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 
 from fakes.otlp import grpc_collector, http_collector
 from stratarouter_runtime._version import __version__
-from stratarouter_runtime.config import TracingConfig
-from stratarouter_runtime.telemetry import export, names
+from stratarouter_runtime.config import Snapshot, TracingConfig
+from stratarouter_runtime.model.cache import Miss
+from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
+from stratarouter_runtime.model.execution import Execution
+from stratarouter_runtime.model.plan import Candidate, Plan
+from stratarouter_runtime.model.request import Caller, ChatRequest, Directives
+from stratarouter_runtime.model.response import Usage
+from stratarouter_runtime.telemetry import Telemetry, export, names
 from stratarouter_runtime.telemetry import tracing as tracing_module
 from stratarouter_runtime.telemetry.tracing import MAX_RETIRING, Tracing
 
@@ -40,8 +47,8 @@ def fates():
 
 @pytest.fixture
 async def tracing(collector, protocol, fates):
-    made = Tracing({names.STRATA_CONFIG: "assistant"}, lambda fate, spans: fates.update({fate: spans}))
-    await made.configure(config(collector, protocol))
+    made = Tracing(lambda fate, spans: fates.update({fate: spans}))
+    await made.configure(config(collector, protocol), {names.STRATA_CONFIG: "assistant"})
     yield made
     await made.aclose()
 
@@ -128,7 +135,7 @@ class TestArrival:
 
     async def test_what_waits_is_sent_on_closing(self, collector, protocol, fates):
         """The last requests of a pod that stops are traced too."""
-        tracing = Tracing(count=lambda fate, spans: fates.update({fate: spans}))
+        tracing = Tracing(lambda fate, spans: fates.update({fate: spans}))
         await tracing.configure(config(collector, protocol))
         answer(tracing)
         await tracing.aclose()
@@ -238,7 +245,7 @@ class TestReload:
 
     async def test_requests_that_never_end_do_not_hold_an_old_endpoint_for_ever(self, collector, protocol, fates):
         """After the time to linger the old endpoint is closed and what comes later is counted as dropped."""
-        tracing = Tracing(count=lambda fate, spans: fates.update({fate: spans}), linger=0)
+        tracing = Tracing(lambda fate, spans: fates.update({fate: spans}), linger=0)
         await tracing.configure(config(collector, protocol))
         old = tracing.request({}, method="POST", route="/old")
         await tracing.configure(TracingConfig())
@@ -280,7 +287,7 @@ class TestTrouble:
 
     async def test_a_stalled_endpoint_never_holds_the_event_loop_and_the_queue_is_bounded(self, collector, protocol, fates):
         """Requests go on at full speed; what does not fit is dropped and counted; closing takes a bounded time."""
-        tracing = Tracing(count=lambda fate, spans: fates.update({fate: spans}))
+        tracing = Tracing(lambda fate, spans: fates.update({fate: spans}))
         await tracing.configure(config(collector, protocol))
         release = collector.stall()
         for _ in range(1_000):
@@ -301,7 +308,7 @@ class TestTrouble:
 
     async def test_nobody_listens(self, protocol, fates):
         """A wrong address is a loss of spans."""
-        tracing = Tracing(count=lambda fate, spans: fates.update({fate: spans}))
+        tracing = Tracing(lambda fate, spans: fates.update({fate: spans}))
         await tracing.configure(TracingConfig(enabled=True, otlp_endpoint="http://127.0.0.1:9", protocol=protocol, sample_percent=100))
         answer(tracing)
         await tracing.aclose()
@@ -331,3 +338,55 @@ def test_exporters_are_imported_only_when_one_is_made(wanted, unwanted):
             f"print([m for m in {unwanted!r} if m in sys.modules])")
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == ("[]\n", "")
+
+
+async def test_a_whole_request_as_the_runtime_tells_it(collector, protocol):
+    """Configuration, request, attempts and answer become spans with the conventions' attributes and ours, and no prompt."""
+    pool = {"name": "openai-eu", "type": "openai", "endpoint": "https://eu.example/v1", "models": [{"name": "gpt-4o"}]}
+    snapshot = Snapshot.build(
+        {"apiVersion": "stratarouter.io/v1alpha1", "kind": "RuntimeConfig", "metadata": {"name": "assistant", "namespace": "shop"},
+         "spec": {"defaultRoute": {"pools": [{"name": "chat"}]}, "observability": {"tracing": {
+             "enabled": True, "otlpEndpoint": collector.endpoint, "protocol": protocol, "samplePercent": 100}}}},
+        [{"apiVersion": "stratarouter.io/v1alpha1", "kind": "ProviderPool", "metadata": {"name": "chat"}, "spec": {"providers": [pool]}}])
+    candidate = Candidate("chat", "openai-eu", "gpt-4o", "gpt-4o-2024-11-20", "eu")
+    request = ChatRequest({"model": "gpt-4o", "messages": [{"role": "user", "content": "where is my invoice"}], "stream": True})
+    execution = Execution("exec-1", "req-1", time.monotonic(), Caller("acme"), Directives(), request=request, cached=Miss("absent"))
+    execution.plan = Plan("default", "chat", request, "acme", (candidate,), 60, 4, 0.1)
+    telemetry = Telemetry(environ={"POD_NAME": "assistant-0", "POD_UID": "uid-1"})
+    async with telemetry.running():
+        await telemetry.configure(snapshot)
+        with telemetry.request(execution, {"traceparent": CALLER}, "chat") as scope:
+            telemetry.observer.skipped(candidate, "ProviderFull")
+            failed = telemetry.observer.attempt(candidate, 1, "chat", retry=False)
+            failed.failed(ProviderError(Failure.RATE_LIMITED, "slow down", phase=Phase.HEADERS, status=429))
+            attempt = telemetry.observer.attempt(candidate, 2, "chat", retry=True)
+            sent = attempt.headers
+            attempt.first_token(0.25)
+            attempt.succeeded(model="gpt-4o-2024-11-20", finish_reason="stop", usage=Usage(12, 30, cached=8))
+            execution.candidate, execution.cost, scope.status = candidate, Decimal("0.5"), 200
+    server = collector.named("POST /v1/chat/completions")
+    first, second = (span for span in collector.spans if span.kind == "CLIENT")
+    assert server.resource.items() >= {
+        "service.namespace": "shop", "strata.runtimeconfig": "assistant", "service.instance.id": "uid-1", "k8s.pod.name": "assistant-0"}.items()
+    assert server.attributes == {
+        "http.request.method": "POST", "http.route": "/v1/chat/completions", "url.path": "/v1/chat/completions", "url.scheme": "http",
+        "http.response.status_code": 200, "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.request.stream": True,
+        "strata.execution.id": "exec-1", "strata.request.id": "req-1", "strata.route": "default", "strata.tenant": "acme",
+        "strata.provider": "openai-eu", "strata.model": "gpt-4o", "strata.attempts": 0, "strata.cache": "absent", "strata.cost_usd": 0.5}
+    assert server.events == (("strata.candidate_skipped", {
+        "strata.candidate": "chat/openai-eu/gpt-4o", "strata.reason": "ProviderFull"}),)
+    common = {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o-2024-11-20",
+        "server.address": "eu.example", "server.port": 443, "strata.pool": "chat", "strata.provider": "openai-eu",
+        "strata.model": "gpt-4o", "strata.region": "eu"}
+    assert first.attributes == {**common, "strata.attempt": 1, "error.type": "RateLimited", "http.response.status_code": 429}
+    assert second.attributes == {
+        **common, "strata.attempt": 2, "gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": 0.25,
+        "gen_ai.response.model": "gpt-4o-2024-11-20", "gen_ai.response.finish_reasons": ["stop"], "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 30, "gen_ai.usage.cache_read.input_tokens": 8}
+    assert sent["traceparent"].split("-")[1:3] == [server.trace_id, second.span_id]
+    assert {span.parent_id for span in (first, second)} == {server.span_id}
+    assert "invoice" not in str(collector.spans)
+    known = {term.name for term in (*names.ATTRIBUTES, *names.EVENTS)}
+    used = {key for span in collector.spans for key in (*span.attributes, *(name for name, _ in span.events))}
+    assert used <= known

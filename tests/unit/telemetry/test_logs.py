@@ -14,6 +14,8 @@ import warnings
 
 import pytest
 
+from stratarouter_runtime.config import ConfigError
+from stratarouter_runtime.model.errors import ExecutionError
 from stratarouter_runtime.telemetry import names
 from stratarouter_runtime.telemetry.logs import (
     TEXT,
@@ -23,6 +25,7 @@ from stratarouter_runtime.telemetry.logs import (
     Logging,
     bind,
     log_request,
+    set_level,
     unbind,
 )
 
@@ -102,34 +105,52 @@ class TestLine:
         assert "headers" not in line
 
     def test_extras_cannot_replace_what_every_line_has(self, lines):
-        """An id or level that a caller passes is not the line's."""
-        log.info("x", extra={"level": "critical", "ts": "never", "logger": "z", "trace_id": "f" * 32})
-        (line,) = lines
-        assert (line["level"], line["logger"]) == ("info", "stratarouter_runtime.somewhere")
-        assert line["ts"] != "never"
-        assert "trace_id" not in line
+        """A level, time or id that a caller passes is not the line's, except where the line has no id of its own."""
+        extra = {"level": "critical", "ts": "never", "logger": "z", "execution_id": "e-extra"}
+        log.info("x", extra=extra)
+        token = bind(LogContext(execution_id="e-own"))
+        log.info("x", extra=extra)
+        unbind(token)
+        assert {(line["level"], line["logger"]) for line in lines} == {("info", "stratarouter_runtime.somewhere")}
+        assert "never" not in {line["ts"] for line in lines}
+        assert [line["execution_id"] for line in lines] == ["e-extra", "e-own"]
 
     def test_keys_are_redacted_in_message_extra_and_exception(self, lines):
         """The last thing before a line is written."""
         key = "sk-proj-Abc123Def456Ghi789"
         try:
-            raise ValueError(f"bad key {key}")
-        except ValueError:
+            raise ConnectionError(f"bad key {key}")
+        except ConnectionError:
             log.exception("refused %s", key, extra={"reason": key})
         (line,) = lines
         assert key not in json.dumps(line)
         assert line["exception"]["message"] == "bad key [redacted]"
 
-    def test_exceptions_have_type_message_and_stack(self, lines):
-        """Enough to find the place; values of variables are not shown."""
-        secretive = "where is my invoice"  # noqa: F841 (must not be shown)
+    @pytest.mark.parametrize("error", [KeyError, ValueError, RuntimeError, TypeError])
+    def test_exceptions_have_type_and_stack_and_quote_no_prompt(self, lines, error):
+        """Enough to find the place; what an exception stumbled over may be somebody's question."""
+        prompt = "where is my invoice"
         try:
-            raise KeyError("route")
-        except KeyError:
+            try:
+                raise error(prompt)
+            except error as inner:
+                raise RuntimeError(prompt) from inner
+        except RuntimeError:
             log.exception("failed")
         (line,) = lines
-        assert line["exception"]["type"] == "KeyError"
-        assert "test_exceptions_have_type_message_and_stack" in line["exception"]["stack"]
+        assert prompt not in json.dumps(line)
+        assert (line["exception"]["type"], line["exception"]["caused_by"]) == ("RuntimeError", [error.__name__])
+        (frame,) = line["exception"]["stack"]
+        assert "test_logs.py:" in frame
+        assert frame.endswith("test_exceptions_have_type_and_stack_and_quote_no_prompt")
+
+    @pytest.mark.parametrize("error", [
+        ConnectionRefusedError("connection refused"), TimeoutError("too slow"), ConfigError("PoolNotFound", "no pool"),
+        ExecutionError("AllFailed", "nobody answered", status=502)])
+    def test_messages_of_the_system_and_of_ours_are_told(self, lines, error):
+        """They never hold a prompt."""
+        log.error("failed", exc_info=error)
+        assert lines[0]["exception"]["message"] == str(error)
 
     def test_long_texts_are_cut(self, lines):
         """A vendor's HTML page does not fill the disk."""
@@ -211,11 +232,11 @@ class TestProcess:
         read, write = pipe
         logging_ = Logging("warning", descriptor=write)
         log.info("1")
-        logging_.set_level("debug")
+        set_level("debug")
         log.debug("2")
         logging.getLogger("aiohttp.client").debug("3")
         logging.getLogger("aiohttp.client").warning("4")
-        logging_.set_level("error")
+        set_level("error")
         log.warning("5")
         logging.getLogger("aiohttp.client").warning("6")
         logging_.close()
@@ -261,7 +282,8 @@ class TestProcess:
         """Nobody waits; what is lost is counted, and told once there is room."""
         read, write = pipe
         dropped = []
-        logging_ = Logging(descriptor=write, on_drop=dropped.append)
+        logging_ = Logging(descriptor=write)
+        logging_.on_drop = dropped.append
         logging_._writer._limit = 50_000
         started = time.perf_counter()
         for _ in range(2_000):

@@ -90,7 +90,7 @@ class TestCardinality:
     def test_closed_labels_take_only_listed_values(self, metrics):
         """A tier, stage or saving that nobody documented becomes `other`."""
         metrics.cache_hit("psychic", "billing")
-        metrics.stages({"naptime": 0.1})
+        metrics.stages([("naptime", 0.1)])
         metrics.cost_saved("prayer", 1.0)
         assert label_values(metrics, "cache_hits_total", "tier") == {"other"}
         assert label_values(metrics, "stage_duration_seconds_count", "stage") == {"other"}
@@ -166,6 +166,7 @@ class TestFigures:
         metrics.timeout("local")
         metrics.retry("local")
         metrics.failover()
+        metrics.skip("local", "llama3", "BreakerOpen")
         metrics.breaker("local", "llama3", "half_open")
         metrics.cache_hit("exact", "billing")
         metrics.cache_miss("below-threshold", "billing")
@@ -177,12 +178,14 @@ class TestFigures:
         metrics.spans("dropped", 3)
         metrics.log_dropped(2)
         metrics.loop_lag(0.25)
-        metrics.stages({"parse": 0.0002, "upstream": 1.5})
+        metrics.stages([("parse", 0.0002), ("upstream", 1.5)])
         got = samples(metrics)
         assert got["time_to_first_token_seconds_count", frozenset({("provider", "local"), ("model", "llama3")})] == 1
         assert got["timeouts_total", frozenset({("provider", "local")})] == 1
         assert got["retries_total", frozenset({("provider", "local")})] == 1
         assert got["failovers_total", frozenset()] == 1
+        skip = frozenset({("provider", "local"), ("model", "llama3"), ("reason", "BreakerOpen")})
+        assert got["candidates_skipped_total", skip] == 1
         assert got["breaker_state", frozenset({("provider", "local"), ("model", "llama3")})] == 1
         assert got["cache_hits_total", frozenset({("tier", "exact"), ("route", "billing")})] == 1
         assert got["cache_misses_total", frozenset({("reason", "below-threshold"), ("route", "billing")})] == 1

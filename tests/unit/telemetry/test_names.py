@@ -47,7 +47,9 @@ def test_no_name_is_given_twice():
 
 def test_scrape_has_exactly_the_described_families():
     """Nothing is measured that is not documented, and the other way round."""
-    body, _ = Metrics().render()
+    metrics = Metrics()
+    metrics.refresh_process()
+    body, _ = metrics.render()
     scraped = {family.name for family in text_string_to_metric_families(body.decode())}
     described = {re.sub("_total$", "", metric.name) for metric in names.METRICS}
     process = {re.sub("_total$", "", name) for name, _, _ in names.PROCESS_METRICS}

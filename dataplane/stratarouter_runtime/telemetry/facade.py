@@ -1,0 +1,201 @@
+"""Telemetry as the rest of the runtime uses it: one object, told of configurations, requests and attempts.
+
+Invariants: a request is counted, traced and logged exactly once, however it ends; telemetry never fails a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Self
+
+from stratarouter_runtime.config import Snapshot
+from stratarouter_runtime.model.cache import Hit, Miss
+from stratarouter_runtime.model.execution import Execution
+
+from . import logs, names
+from .logs import AccessRecord, LogContext
+from .metrics import Metrics
+from .observer import Observer, current_span, peers
+from .series import Vocabulary
+from .tracing import Attribute, RequestSpan, Tracing
+from .watch import owned, watch_loop, watch_process
+
+_log = logging.getLogger(__name__)
+
+NOT_LOOKED_UP = frozenset({"bypass", "disabled"})
+"""Reasons of a miss for which the cache was not asked: they say nothing of how good it is."""
+
+
+class Telemetry:
+    """Metrics, traces and the access log of one runtime. ``clock`` is the one of ``Execution.started``, in seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time,
+                 environ: Mapping[str, str] = os.environ) -> None:
+        self.metrics = Metrics()
+        self.tracing = Tracing(self.metrics.spans)
+        self.observer = Observer(self.metrics)
+        self._clock = clock
+        self._wall = wall
+        self._environ = environ
+        self._instance = environ.get("POD_UID") or str(uuid.uuid4())
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch the process; on leaving, send the last spans (for a few seconds at most)."""
+        process_log = logs.installed()
+        if process_log is not None:
+            process_log.on_drop = self.metrics.log_dropped
+        async with owned(watch_loop(self.metrics.loop_lag), "watch-loop"), owned(watch_process(self.metrics.refresh_process), "watch-process"):
+            try:
+                yield
+            finally:
+                await asyncio.gather(*self._tasks)
+                await self.tracing.aclose()
+
+    def configure(self, snapshot: Snapshot) -> asyncio.Task[None]:
+        """Take over a snapshot. Await the task to know that its tracing is in force; one need not."""
+        observability = snapshot.runtime.observability
+        self.metrics.config_loaded(snapshot.digest, snapshot.generation, Vocabulary.of(snapshot), self._wall())
+        self.observer.peers = peers(snapshot)
+        logs.set_level(observability.log_level)
+        task = asyncio.create_task(self.tracing.configure(observability.tracing, self._resource(snapshot)), name="configure-tracing")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def reloaded(self, success: bool) -> None:
+        """A changed configuration was taken over, or refused."""
+        self.metrics.config_reload(success=success)
+
+    def request(self, execution: Execution, headers: Mapping[str, str], operation: str) -> RequestScope:
+        """A request's telemetry, as a context manager around all of its work; ``operation`` is one of ``names.OPERATIONS``."""
+        return RequestScope(self, execution, headers, operation)
+
+    def render(self, accept: str = "", *, cache: Mapping[str, Any] | None = None) -> tuple[bytes, str]:
+        """The scrape and its content type; ``cache`` are the cache's ``stats()``."""
+        if cache:
+            self.metrics.cache_size(int(cache.get("entries", 0)), int(cache.get("bytes", 0)))
+            if cache.get("backend") in ("up", "down"):
+                self.metrics.backend_up("redis", cache["backend"] == "up")
+        return self.metrics.render(accept)
+
+    def now(self) -> float:
+        """Seconds on the clock of ``Execution.started``."""
+        return self._clock()
+
+    def _resource(self, snapshot: Snapshot) -> dict[str, str]:
+        told = {
+            names.SERVICE_NAMESPACE: snapshot.namespace, names.STRATA_CONFIG: snapshot.name, names.SERVICE_INSTANCE: self._instance,
+            names.K8S_POD: self._environ.get("POD_NAME", ""), names.K8S_NAMESPACE: self._environ.get("POD_NAMESPACE", "")}
+        return {name: value for name, value in told.items() if value}
+
+
+class RequestScope:
+    """One request. Set ``status`` to what was answered before leaving; it is 500 where nobody did."""
+
+    __slots__ = ("_execution", "_log_token", "_operation", "_span_token", "_telemetry", "span", "status")
+
+    def __init__(self, telemetry: Telemetry, execution: Execution, headers: Mapping[str, str], operation: str) -> None:
+        self._telemetry = telemetry
+        self._execution = execution
+        self._operation = names.OPERATIONS.get(operation, names.OPERATIONS["unknown"])
+        self._span_token: Token[RequestSpan] | None = None
+        self._log_token: Token[LogContext | None] | None = None
+        self.span = telemetry.tracing.request(headers, method=self._operation.method, route=self._operation.route)
+        self.status = 500
+
+    def __enter__(self) -> Self:
+        span, execution = self.span, self._execution
+        self._telemetry.metrics.request_started()
+        self._span_token = current_span.set(span)
+        self._log_token = logs.bind(LogContext(span.trace_id, span.span_id, execution.request_id, execution.id))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._tell(self._telemetry.now() - self._execution.started)
+        except Exception as defect:  # noqa: BLE001 (not worth an answer that was already given)
+            extra = {names.LOG_REASON: type(defect).__name__, names.LOG_WHERE: logs.where(defect)}
+            _log.error("a request could not be told", extra=extra)
+        finally:
+            if self._log_token is not None and self._span_token is not None:
+                logs.unbind(self._log_token)
+                current_span.reset(self._span_token)
+
+    def _tell(self, seconds: float) -> None:
+        self._count(seconds)
+        logs.log_request(self._access(seconds))
+        if self.span.recording:
+            self.span.set(self._attributes())
+        self.span.finish(self.status, error=self._reason)
+
+    @property
+    def _reason(self) -> str:
+        return self._execution.error.reason if self._execution.error else ""
+
+    @property
+    def _cache(self) -> str:
+        found = self._execution.cached
+        return found.tier if isinstance(found, Hit) else found.reason if isinstance(found, Miss) else ""
+
+    def _count(self, seconds: float) -> None:
+        metrics, execution = self._telemetry.metrics, self._execution
+        route = execution.route or names.NONE
+        # A hit is no provider's doing: counted as one's it would flatter that provider's latency.
+        provider = execution.candidate.provider if execution.candidate else names.NONE
+        metrics.request_finished(provider, route, self.status, seconds)
+        metrics.stages(execution.stages.items())
+        if execution.error is not None:
+            metrics.error(execution.error.reason)
+        if isinstance(execution.cached, Hit):
+            metrics.cache_hit(execution.cached.tier, route)
+            if execution.saved:
+                metrics.cost_saved("cache", execution.saved)
+        elif isinstance(execution.cached, Miss) and execution.cached.reason not in NOT_LOOKED_UP:
+            metrics.cache_miss(execution.cached.reason, route)
+
+    def _who(self) -> tuple[str, str]:
+        """Provider and model that answered, be it earlier."""
+        if (hit := self._execution.hit) is not None:
+            return hit.entry.provider, hit.entry.model
+        candidate = self._execution.candidate
+        return (candidate.provider, candidate.model) if candidate else ("", "")
+
+    def _access(self, seconds: float) -> AccessRecord:
+        execution, stages = self._execution, self._execution.stages
+        provider, model = self._who()
+        upstream, first = stages.get("upstream"), stages.get("upstream-ttfb")
+        usage = execution.usage
+        return AccessRecord(
+            method=self._operation.method, path=self._operation.route, status=self.status, route=execution.route, provider=provider,
+            model=model, tenant=execution.caller.tenant, stream=execution.request is not None and execution.request.stream,
+            attempts=len(execution.attempts), cache=self._cache, input_tokens=usage.input if usage else None,
+            output_tokens=usage.output if usage else None, cost_usd=None if execution.cost is None else float(execution.cost),
+            error=self._reason, duration_ms=_ms(seconds), upstream_ms=None if upstream is None else _ms(upstream),
+            first_token_ms=None if first is None else _ms(first))
+
+    def _attributes(self) -> dict[str, Attribute]:
+        execution = self._execution
+        provider, model = self._who()
+        told: dict[str, Attribute | None] = {
+            names.STRATA_EXECUTION_ID: execution.id, names.STRATA_REQUEST_ID: execution.request_id, names.STRATA_ROUTE: execution.route,
+            names.STRATA_TENANT: execution.caller.tenant, names.STRATA_PROVIDER: provider, names.STRATA_MODEL: model,
+            names.STRATA_ATTEMPTS: len(execution.attempts), names.STRATA_CACHE: self._cache, names.OPERATION: self._operation.gen_ai,
+            names.STRATA_COST: None if execution.cost is None else float(execution.cost)}
+        if execution.request is not None:
+            told[names.REQUEST_MODEL] = execution.request.model
+            told[names.REQUEST_STREAM] = execution.request.stream or None
+        return {name: value for name, value in told.items() if value is not None and value != ""}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
