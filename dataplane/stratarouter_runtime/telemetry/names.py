@@ -33,7 +33,7 @@ class Source(StrEnum):
     CLOSED = "a closed list"
     STATUS = "an HTTP status code"
     CODE = "identifiers in the code"
-    OWN = "facts about this process"
+    OWN = "what this process is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ CANCELLED = "cancelled"
 PROVIDER = Label("provider", "The provider that answered or was asked; `none` when no provider was.", Source.PROVIDERS)
 ROUTE = Label("route", "The route that was chosen; `none` before there is one.", Source.ROUTES)
 MODEL = Label("model", "The model's public name.", Source.MODELS)
-STATUS = Label("status", "The HTTP status of the reply, or the one that an in-process error stands for.", Source.STATUS)
+STATUS = Label("status", "The HTTP status of the reply, that of the error inside a stream, or 499 where the client went away.", Source.STATUS)
 OUTCOME = Label("outcome", "`success`, `cancelled` (the client went away), or the reason of the failure.", Source.CODE)
 TYPE = Label("type", "The CamelCase reason of the error; the reply's `code` is the same in snake case.", Source.CODE)
 SKIP_REASON = Label("reason", "Why the candidate was passed over.", Source.CODE)
@@ -210,19 +210,17 @@ URL_SCHEME = _attribute("url.scheme", "`http` or `https`.", SERVER)
 ERROR_TYPE = _attribute("error.type", "The reason of the error; absent on success.", BOTH)
 SERVER_ADDRESS = _attribute("server.address", "The provider's host.", CLIENT)
 SERVER_PORT = _attribute("server.port", "The provider's port.", CLIENT)
-OPERATION = _attribute("gen_ai.operation.name", "`chat`, `text_completion` or `embeddings`.", BOTH)
+OPERATION = _attribute("gen_ai.operation.name", "`chat` or `embeddings`.", BOTH)
 PROVIDER_NAME = _attribute("gen_ai.provider.name", "The vendor, as the conventions name it.", CLIENT)
 REQUEST_MODEL = _attribute(
     "gen_ai.request.model", "The model asked for: by the client (SERVER), of the provider (CLIENT).", BOTH)
 REQUEST_STREAM = _attribute("gen_ai.request.stream", "`true` for a stream, else absent.", BOTH)
 RESPONSE_MODEL = _attribute("gen_ai.response.model", "The model that the provider says answered.", CLIENT)
-RESPONSE_ID = _attribute("gen_ai.response.id", "The provider's id of the answer.", CLIENT)
 FINISH_REASONS = _attribute("gen_ai.response.finish_reasons", "Why each choice ended.", CLIENT)
 FIRST_CHUNK = _attribute("gen_ai.response.time_to_first_chunk", "Seconds to the first content of a stream.", CLIENT)
 INPUT_TOKENS = _attribute("gen_ai.usage.input_tokens", "Tokens of the input.", CLIENT)
 OUTPUT_TOKENS = _attribute("gen_ai.usage.output_tokens", "Tokens of the output.", CLIENT)
 CACHED_TOKENS = _attribute("gen_ai.usage.cache_read.input_tokens", "Input tokens from the provider's own cache.", CLIENT)
-REASONING_TOKENS = _attribute("gen_ai.usage.reasoning.output_tokens", "Output tokens used for reasoning.", CLIENT)
 STRATA_EXECUTION_ID = _attribute("strata.execution.id", "The execution, as in `x-strata-execution-id`.", SERVER)
 STRATA_REQUEST_ID = _attribute("strata.request.id", "The request, as in `x-request-id`.", SERVER)
 STRATA_ROUTE = _attribute("strata.route", "The route that was chosen.", SERVER)
@@ -328,7 +326,6 @@ LOG_UPSTREAM = _field("upstream_ms", "Milliseconds that providers took.", ACCESS
 LOG_FIRST_TOKEN = _field("first_token_ms", "Milliseconds to the first content of a stream.", ACCESS)
 
 LOG_POOL = _field("pool", "Pool.", SOME)
-LOG_OUTCOME = _field("outcome", "What became of it.", SOME)
 LOG_REASON = _field("reason", "A CamelCase or snake_case reason.", SOME)
 LOG_WHERE = _field("where", "File, line and function of a defect.", SOME)
 LOG_CONFIG_HASH = _field("config_hash", "SHA-256 of a configuration.", SOME)
@@ -338,11 +335,9 @@ LOG_ENDPOINT = _field("endpoint", "Host and port of a peer.", SOME)
 LOG_ADDRESS = _field("address", "URL of the client port.", SOME)
 LOG_PLATFORM = _field("platform", "URL of the platform port.", SOME)
 LOG_SECRET = _field("secret", "Name of a Secret; never its content.", SOME)
-LOG_FILE = _field("file", "A path.", SOME)
 LOG_COUNT = _field("count", "How many.", SOME)
 LOG_QUEUED = _field("queued", "How many wait.", SOME)
 LOG_IN_FLIGHT = _field("in_flight", "Requests being worked on.", SOME)
 LOG_GRACE = _field("grace_seconds", "Seconds that a stopping pod gives its requests.", SOME)
-LOG_SECONDS = _field("seconds", "How long.", SOME)
 
 LOG_FIELDS: tuple[Term, ...] = tuple(_fields)
