@@ -30,7 +30,7 @@ from .watch import owned, watch_loop, watch_process
 
 _log = logging.getLogger(__name__)
 
-NOT_LOOKED_UP = frozenset({"bypass", "disabled"})
+NOT_LOOKED_UP = frozenset({"bypass", "disabled", "ineligible"})
 """Reasons of a miss for which the cache was not asked: they say nothing of how good it is."""
 
 
@@ -42,6 +42,7 @@ class Telemetry:
         self.metrics = Metrics()
         self.tracing = Tracing(self.metrics.spans)
         self.observer = Observer(self.metrics)
+        self._cache_figures = CacheFigures(self.metrics)
         self._clock = clock
         self._wall = wall
         self._environ = environ
@@ -65,7 +66,10 @@ class Telemetry:
         """Take over a snapshot. Await the task to know that its tracing is in force; one need not."""
         observability = snapshot.runtime.observability
         self.metrics.config_loaded(snapshot.digest, snapshot.generation, Vocabulary.of(snapshot), self._wall())
+        self.metrics.breakers((provider.name, model.name) for _, provider in snapshot.providers() for model in provider.models)
         self.observer.peers = peers(snapshot)
+        cache = snapshot.runtime.cache
+        self._cache_figures.backend = "redis" if cache.enabled and cache.backend == "redis" else ""
         logs.set_level(observability.log_level)
         task = asyncio.create_task(self.tracing.configure(observability.tracing, self._resource(snapshot)), name="configure-tracing")
         self._tasks.add(task)
@@ -82,10 +86,7 @@ class Telemetry:
 
     def render(self, accept: str = "", *, cache: Mapping[str, Any] | None = None) -> tuple[bytes, str]:
         """The scrape and its content type; ``cache`` are the cache's ``stats()``."""
-        if cache:
-            self.metrics.cache_size(int(cache.get("entries", 0)), int(cache.get("bytes", 0)))
-            if cache.get("backend") in ("up", "down"):
-                self.metrics.backend_up("redis", cache["backend"] == "up")
+        self._cache_figures.take(cache or {})
         return self.metrics.render(accept)
 
     def now(self) -> float:
@@ -97,6 +98,31 @@ class Telemetry:
             names.SERVICE_NAMESPACE: snapshot.namespace, names.STRATA_CONFIG: snapshot.name, names.SERVICE_INSTANCE: self._instance,
             names.K8S_POD: self._environ.get("POD_NAME", ""), names.K8S_NAMESPACE: self._environ.get("POD_NAMESPACE", "")}
         return {name: value for name, value in told.items() if value}
+
+
+class CacheFigures:
+    """Figures of the cache's ``stats()``, whose totals begin anew with every cache that is made. ``backend``: what it runs on."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._totals: dict[str, int] = {}
+        self.backend = ""
+
+    def take(self, stats: Mapping[str, Any]) -> None:
+        """Bring the metrics up to date."""
+        self._metrics.cache_size(int(stats.get("entries", 0)), int(stats.get("bytes", 0)))
+        self._metrics.embedder_shed(self._since(stats, "embedderShed"))
+        errors = self._since(stats, "backendErrors")
+        if self.backend and "backend" in stats:
+            self._metrics.backend_up(self.backend, stats["backend"] == "up")
+            self._metrics.backend_error(self.backend, errors)
+        else:
+            self._metrics.backend_unused("redis")
+
+    def _since(self, stats: Mapping[str, Any], name: str) -> int:
+        total, before = int(stats.get(name, 0)), self._totals.get(name, 0)
+        self._totals[name] = total
+        return total - before if total >= before else total
 
 
 class RequestScope:

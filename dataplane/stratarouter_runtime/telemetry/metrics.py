@@ -146,6 +146,11 @@ class Metrics:
         """A breaker is now ``closed``, ``half_open`` or ``open``."""
         self._breaker_state.child(provider, model).value = names.BREAKER_VALUES[state]
 
+    def breakers(self, watched: Iterable[tuple[str, str]]) -> None:
+        """These (provider, model) have breakers: closed, where nothing else was told."""
+        for provider, model in watched:
+            self._breaker_state.child(provider, model)
+
     # --- cache ---
     def cache_hit(self, tier: str, route: str) -> None:
         """The cache answered."""
@@ -164,18 +169,22 @@ class Metrics:
         """Money was not spent, thanks to ``cache`` or ``coalesce``."""
         self._cost_saved.child(reason).add(float(usd))
 
-    def embedder_shed(self) -> None:
-        """The local embedder was too busy for a lookup."""
-        self._embedder_shed.add()
+    def embedder_shed(self, count: int = 1) -> None:
+        """The local embedder was too busy for lookups."""
+        self._embedder_shed.add(count)
 
     # --- back ends, configuration, the process itself ---
     def backend_up(self, backend: str, up: bool) -> None:
         """``redis`` or ``postgresql`` answers, or does not."""
         self._backend_up.child(backend).value = 1 if up else 0
 
-    def backend_error(self, backend: str) -> None:
-        """A command failed or took too long."""
-        self._backend_errors.child(backend).add()
+    def backend_unused(self, backend: str) -> None:
+        """The configuration does not use it: it is neither up nor down."""
+        self._backend_up.drop(backend)
+
+    def backend_error(self, backend: str, count: int = 1) -> None:
+        """Commands failed or took too long."""
+        self._backend_errors.child(backend).add(count)
 
     def config_loaded(self, digest: str, generation: int, vocabulary: Vocabulary, at: float) -> None:
         """A configuration is in use since ``at`` (Unix seconds); names that it does not have are ``other`` now."""

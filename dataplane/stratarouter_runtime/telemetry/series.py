@@ -153,6 +153,10 @@ class Series(Generic[CellT]):
         for values in [each for each in self._children if self._clean(each) != each]:
             del self._children[values]
 
+    def drop(self, *values: str) -> None:
+        """Drop one label set."""
+        self._children.pop(values, None)
+
     def reset(self) -> None:
         """Drop all label sets."""
         self._children.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -24,7 +25,8 @@ LOCAL = Candidate("chat", "local", "llama3", "llama3:8b", rate=None)
 REQUEST = ChatRequest({"model": "billing", "messages": [{"role": "user", "content": "where is my invoice"}], "stream": True})
 SNAPSHOT = Snapshot.build(
     {"apiVersion": "stratarouter.io/v1alpha1", "kind": "RuntimeConfig", "metadata": {"name": "assistant", "generation": 3},
-     "spec": {"defaultRoute": {"pools": [{"name": "chat"}]}, "routes": [{"name": "billing", "pools": [{"name": "chat"}]}]}},
+     "spec": {"cache": {"backend": "redis", "redis": {"urlSecretRef": {"name": "redis", "key": "url"}}},
+              "defaultRoute": {"pools": [{"name": "chat"}]}, "routes": [{"name": "billing", "pools": [{"name": "chat"}]}]}},
     [{"apiVersion": "stratarouter.io/v1alpha1", "kind": "ProviderPool", "metadata": {"name": "chat"}, "spec": {"providers": [
         {"name": "openai-eu", "type": "openai", "endpoint": "https://eu.example/v1", "models": [{"name": "gpt-4o"}]},
         {"name": "local", "type": "ollama", "endpoint": "http://ollama:11434/v1", "models": [{"name": "llama3"}]}]}}],
@@ -114,7 +116,7 @@ class TestRequest:
         assert (line["provider"], line["cache"], line["cost_usd"], line["attempts"]) == ("openai-eu", "semantic", 0.0, 0)
         assert "input_tokens" not in line
 
-    @pytest.mark.parametrize("reason", ["bypass", "disabled"])
+    @pytest.mark.parametrize("reason", ["bypass", "disabled", "ineligible"])
     async def test_what_was_not_looked_up_is_no_miss(self, telemetry, reason):
         """A hit rate speaks of look-ups."""
         with telemetry.request(execution(cached=Miss(reason)), {}, "chat"):
@@ -210,7 +212,8 @@ class TestAttempts:
         telemetry.observer.skipped(EU, "BreakerOpen")
         telemetry.observer.breaker(EU, "open")
         assert figures(telemetry, "candidates", "breaker") == {
-            ("candidates_skipped_total", "openai-eu", "gpt-4o", "BreakerOpen"): 1, ("breaker_state", "openai-eu", "gpt-4o"): 2}
+            ("candidates_skipped_total", "openai-eu", "gpt-4o", "BreakerOpen"): 1, ("breaker_state", "openai-eu", "gpt-4o"): 2,
+            ("breaker_state", "local", "llama3"): 0}
 
     async def test_trace_context_reaches_the_provider(self, telemetry):
         """With tracing off it is the caller's own; outside of a request there is none."""
@@ -237,11 +240,27 @@ class TestConfiguration:
         assert logger.level == logging.INFO
 
     async def test_the_caches_figures_are_those_of_the_moment_of_the_scrape(self, telemetry):
-        """As its `stats()` tells them."""
-        body, _ = telemetry.render("", cache={"entries": 7, "bytes": 4096, "backend": "down"})
-        assert b"stratarouter_runtime_cache_entries 7.0" in body
-        assert b"stratarouter_runtime_cache_size_bytes 4096.0" in body
-        assert b'stratarouter_runtime_backend_up{backend="redis"} 0.0' in body
+        """As its `stats()` tells them; its totals go on where a new cache begins at nothing."""
+        stats = {"entries": 7, "bytes": 4096, "backend": "down", "backendErrors": 5, "embedderShed": 2}
+        telemetry.render("", cache=stats)
+        telemetry.render("", cache={**stats, "backendErrors": 6})
+        telemetry.render("", cache={**stats, "backendErrors": 1, "embedderShed": 0})
+        body, _ = telemetry.render("", cache={**stats, "backendErrors": 1, "embedderShed": 0})
+        for line in (b"cache_entries 7.0", b"cache_size_bytes 4096.0", b'backend_up{backend="redis"} 0.0',
+                     b'backend_errors_total{backend="redis"} 7.0', b"embedder_shed_total 2.0"):
+            assert b"\nstratarouter_runtime_" + line in body
+
+    async def test_redis_is_neither_up_nor_down_where_it_is_not_used(self, telemetry):
+        """A memory cache is always well, and no alert should ask about a Redis that nobody configured."""
+        telemetry.render("", cache={"backend": "up"})
+        memory = SNAPSHOT.runtime.model_copy(update={"cache": SNAPSHOT.runtime.cache.model_copy(update={"backend": "memory"})})
+        await telemetry.configure(replace(SNAPSHOT, runtime=memory))
+        body, _ = telemetry.render("", cache={"backend": "up"})
+        assert b"backend_up{" not in body
+
+    async def test_breakers_are_closed_from_the_start(self, telemetry):
+        """A panel that shows breakers shows all of them."""
+        assert figures(telemetry, "breaker") == {("breaker_state", "openai-eu", "gpt-4o"): 0, ("breaker_state", "local", "llama3"): 0}
 
     async def test_nothing_is_left_running(self):
         """What watches the process ends with the telemetry."""
