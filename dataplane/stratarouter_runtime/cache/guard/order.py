@@ -1,0 +1,87 @@
+"""Whether two texts with the same words say them in an order that matters.
+
+Rule: put the two side by side with only their shared items. If the frames around the items are alike (same function
+words, same length) but the items stand elsewhere, then two of them have changed places, and "from A to B" has become
+"from B to A". If the frame itself changed ("sort a list in Python", "sort a Python list") the words may have moved with
+it, as long as no word changed its role ("from", "before", "than", ...).
+"""
+
+from __future__ import annotations
+
+from .lexicon import ROLES, SYMMETRIC
+from .reading import Item, Reading
+
+_CARRIED = frozenset({"content", "fact"})
+_SHORT = 4  # up to so many carried words a changed place is a changed role
+
+
+def swapped(a: Reading, b: Reading) -> bool:
+    """Whether the same words carry other roles in ``b`` than in ``a``."""
+    left, right = _carried(a), _carried(b)
+    if _reversed_roles(_roles(a), _roles(b)):
+        return True
+    if left != right:
+        if _frame(a) == _frame(b) and not _symmetric(a, b):
+            return True
+        named = len(left) <= _SHORT or bool(set(left) & (a.names | b.names))
+        return named and _passive(a) == _passive(b) and _exchanged(left, right) and not _symmetric(a, b)
+    if _passive(a) != _passive(b) and len(left) < 5:
+        return len(left) > 1
+    return len(set(a.persons)) > 1 and set(a.persons) == set(b.persons) and a.persons != b.persons
+
+
+def _carried(reading: Reading) -> list[str]:
+    return [item.word for item in reading.items if item.role in _CARRIED]
+
+
+def _frame(reading: Reading) -> list[str]:
+    return ["*" if item.role in _CARRIED else item.word for item in reading.items]
+
+
+def _roles(reading: Reading) -> set[tuple[str, str]]:
+    """Each directing preposition with the next carried word."""
+    found = set()
+    for index, item in enumerate(reading.items):
+        if item.word in ROLES:
+            following = next((other.word for other in reading.items[index + 1 :] if other.role in _CARRIED), "")
+            found.add((item.word, following))
+    return found
+
+
+def _reversed_roles(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> bool:
+    """Whether a word has another preposition than on the other side, or a preposition another word."""
+    for role, word in a - b:
+        if any(other_word == word and other_role != role for other_role, other_word in b - a):
+            return True
+        if role != "to" and any(other_role == role for other_role, _ in b - a):
+            return True
+    return False
+
+
+def _exchanged(left: list[str], right: list[str]) -> bool:
+    """Whether two words that are not neighbours traded places while those between them stayed."""
+    if len(left) != len(right):
+        return False
+    moved = [index for index, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1]]
+    return len(moved) == 2 and moved[1] - moved[0] > 1
+
+
+def _symmetric(a: Reading, b: Reading) -> bool:
+    """Whether the texts differ only in the order of what "and", "or" or "versus" joins."""
+    return _sorted_pairs(a.items) == _sorted_pairs(b.items)
+
+
+def _sorted_pairs(items: tuple[Item, ...]) -> list[str]:
+    words = [item.word for item in items]
+    roles = [item.role for item in items]
+    comparing = "compare" in words
+    for index in range(1, len(words) - 1):
+        joined = words[index] in SYMMETRIC or (comparing and words[index] in {"with", "to"})
+        if joined and roles[index - 1] in _CARRIED and roles[index + 1] in _CARRIED and words[index - 1] > words[index + 1]:
+            words[index - 1], words[index + 1] = words[index + 1], words[index - 1]
+    return words
+
+
+def _passive(reading: Reading) -> bool:
+    words = [item.word for item in reading.items]
+    return any(word in {"is", "are", "was", "were", "be", "been"} for word in words) and "by" in words
