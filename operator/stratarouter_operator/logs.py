@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from .clock import micro_timestamp
 
-
 MAX_FRAMES = 12
 
 
