@@ -21,7 +21,7 @@ from stratarouter_runtime.model.cache import Hit, Miss
 from stratarouter_runtime.model.execution import Execution
 
 from . import logs, names
-from .logs import AccessRecord, LogContext
+from .logs import LogContext
 from .metrics import Metrics
 from .observer import Observer, current_span, peers
 from .series import Vocabulary
@@ -159,7 +159,8 @@ class RequestScope:
 
     def _tell(self, seconds: float) -> None:
         self._count(seconds)
-        logs.log_request(self._access(seconds))
+        if logs.logs_requests():
+            logs.log_request(self._line(seconds))
         if self.span.recording:
             self.span.set(self._attributes())
         self.span.finish(self.status, error=self._reason)
@@ -196,18 +197,26 @@ class RequestScope:
         candidate = self._execution.candidate
         return (candidate.provider, candidate.model) if candidate else ("", "")
 
-    def _access(self, seconds: float) -> AccessRecord:
-        execution, stages = self._execution, self._execution.stages
+    def _line(self, seconds: float) -> dict[str, Any]:
+        """The fields of the request's line; what is not known is left out."""
+        execution, stages, usage = self._execution, self._execution.stages, self._execution.usage
+        line: dict[str, Any] = {
+            names.LOG_METHOD: self._operation.method, names.LOG_PATH: self._operation.route, names.LOG_STATUS: self.status,
+            names.LOG_TENANT: execution.caller.tenant, names.LOG_ATTEMPTS: len(execution.attempts), names.LOG_DURATION: _ms(seconds),
+            names.LOG_STREAM: execution.request is not None and execution.request.stream}
         provider, model = self._who()
-        upstream, first = stages.get("upstream"), stages.get("upstream-ttfb")
-        usage = execution.usage
-        return AccessRecord(
-            method=self._operation.method, path=self._operation.route, status=self.status, route=execution.route, provider=provider,
-            model=model, tenant=execution.caller.tenant, stream=execution.request is not None and execution.request.stream,
-            attempts=len(execution.attempts), cache=self._cache, input_tokens=usage.input if usage else None,
-            output_tokens=usage.output if usage else None, cost_usd=None if execution.cost is None else float(execution.cost),
-            error=self._reason, duration_ms=_ms(seconds), upstream_ms=None if upstream is None else _ms(upstream),
-            first_token_ms=None if first is None else _ms(first))
+        words = ((names.LOG_ROUTE, execution.route), (names.LOG_PROVIDER, provider), (names.LOG_MODEL, model),
+                 (names.LOG_CACHE, self._cache), (names.LOG_ERROR, self._reason))
+        line.update((name, value) for name, value in words if value)
+        if usage is not None:
+            line[names.LOG_TOKENS_IN], line[names.LOG_TOKENS_OUT] = usage.input, usage.output
+        if execution.cost is not None:
+            line[names.LOG_COST] = float(execution.cost)
+        if (upstream := stages.get("upstream")) is not None:
+            line[names.LOG_UPSTREAM] = _ms(upstream)
+        if (first := stages.get("upstream-ttfb")) is not None:
+            line[names.LOG_FIRST_TOKEN] = _ms(first)
+        return line
 
     def _attributes(self) -> dict[str, Attribute]:
         execution = self._execution

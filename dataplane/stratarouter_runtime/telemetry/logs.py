@@ -88,7 +88,7 @@ class JsonFormatter(logging.Formatter):
             names.LOG_TIME: self._time(record.created), names.LOG_LEVEL: record.levelname.lower(), names.LOG_LOGGER: record.name,
             names.LOG_MESSAGE: _message(record)}
         fields = record.__dict__.get(_FIELDS)
-        if fields is not None:  # an ``AccessRecord``: names of the configuration, codes and figures; no text to search for keys
+        if fields is not None:  # of ``log_request``: no text to search for keys
             line.update(fields)
             _add_context(line)
             return _dumps(line)
@@ -160,46 +160,20 @@ def _dumps(line: Mapping[str, Any]) -> bytes:
         return json.dumps(line, default=str).encode()
 
 
-@dataclass(slots=True)
-class AccessRecord:
-    """What is told of each request; fill it in on the way. None and empty values are left out.
+def log_request(fields: Mapping[str, Any]) -> None:
+    """Write a request's line, at level ``info``.
 
-    ``path`` is the template, ``route``, ``provider``, ``model`` and ``tenant`` are names of the configuration, ``cache`` and
-    ``error`` are reasons: never what a client wrote, because these lines are not searched for keys.
+    ``fields`` are those that ``names`` has for it. Texts among them are names of the configuration and reasons, never what
+    a client wrote, because these lines are not searched for keys.
     """
-
-    method: str = ""
-    path: str = ""
-    status: int = 0
-    route: str = ""
-    provider: str = ""
-    model: str = ""
-    tenant: str = ""
-    stream: bool = False
-    attempts: int = 0
-    cache: str = ""
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
-    error: str = ""
-    duration_ms: float = 0.0
-    upstream_ms: float | None = None
-    first_token_ms: float | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """As fields of a line."""
-        return {name: value for name in _ACCESS if (value := getattr(self, name)) is not None and value != ""}
+    record = logging.LogRecord(_access.name, logging.INFO, "", 0, "request", None, None)
+    record.__dict__[_FIELDS] = fields
+    _access.handle(record)
 
 
-_ACCESS: tuple[str, ...] = tuple(AccessRecord.__slots__)
-
-
-def log_request(access: AccessRecord) -> None:
-    """Write a request's line, at level ``info``."""
-    if _access.isEnabledFor(logging.INFO):
-        record = logging.LogRecord(_access.name, logging.INFO, "", 0, "request", None, None)
-        record.__dict__[_FIELDS] = access.fields()
-        _access.handle(record)
+def logs_requests() -> bool:
+    """Whether requests are logged: if not, do not gather their fields."""
+    return _access.isEnabledFor(logging.INFO)
 
 
 def set_level(level: str) -> None:

@@ -103,6 +103,14 @@ class TestRequest:
             "tenant": "acme", "stream": True, "attempts": 2, "cache": "absent", "input_tokens": 12, "output_tokens": 30,
             "cost_usd": 0.00033, "duration_ms": 500.0, "upstream_ms": 400.0, "first_token_ms": 200.0}
 
+    async def test_a_lines_fields_are_the_documented_ones(self, telemetry, lines):
+        """No field without a meaning, no meaning without a field."""
+        failed = execution(candidate=EU, usage=Usage(1, 1), cost=Decimal(1), cached=Miss("absent"),
+                           error=ExecutionError("AllFailed", "x", status=502), stages={"upstream-ttfb": 0.1, "upstream": 0.2})
+        with telemetry.request(failed, {}, "chat"):
+            pass
+        assert lines()[0].keys() >= {term.name for term in names.LOG_FIELDS if term.where == names.ACCESS}
+
     async def test_an_answer_of_the_cache(self, telemetry, lines):
         """No provider's request, a hit, and what it saved; the line says who had answered."""
         entry = CacheEntry("p", "e", b"{}", "chat", "openai-eu", "gpt-4o", "eu", created=0, ttl=60)
