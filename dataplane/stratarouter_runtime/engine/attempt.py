@@ -59,12 +59,10 @@ class Running:
     def failed(self, error: ProviderError) -> None:
         """It is over and failed. What only the caller's deadline has ended says little of the provider."""
         self._record = self._as_of_now(error)
-        if error.failure is not Failure.TIMEOUT or not self.limit.over:
-            self._permit.failed(error)
-        elif self._first_token is None:
+        if error.failure is Failure.TIMEOUT and self.limit.over:
             self._permit.ran_out()
         else:
-            self._permit.released()
+            self._permit.failed(error)
         self._scope.failed(error)
 
     def cancelled(self, usage: Usage | None) -> None:
@@ -102,6 +100,8 @@ def departure(error: BaseException) -> BaseException:
 
 
 def _report(error: Exception) -> None:
-    # A provider raises nothing but ProviderError, so this is a defect. Its message may quote a prompt: it stays out.
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("a provider raised %s, which it must not:\n%s", type(error).__name__, where)
+    # A provider raises nothing but ProviderError, so this is a defect. Its message may quote a prompt, so it stays out;
+    # the lines' text does too, because reading it would block the event loop.
+    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
+    where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
+    _log.error("a provider raised %s, which it must not, in %s", type(error).__name__, where)

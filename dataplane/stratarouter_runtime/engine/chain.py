@@ -149,11 +149,14 @@ class Chain:
         return ready if ready > now else math.inf
 
     def _probe(self) -> Running | None:
-        """Where nobody can be called, ask the open breaker due soonest before its time, unless a probe is under way."""
+        """Where nobody can be called, ask the open breaker due soonest before its time.
+
+        One whose probe is under way is due now, so while it is out nobody gets another.
+        """
         now = self.limit.now()
         opened = [(step.refusal.due, step) for step in self._steps
                   if not step.closed and step.ready_at <= now and step.refusal is not None and step.refusal.why is Why.BREAKER]
-        if self._forced or not opened or any(step.refusal is not None and step.refusal.probing for _, step in opened):
+        if self._forced or not opened:
             return None
         self._forced = True
         return self._ask(min(opened, key=lambda pair: pair[0])[1], insist=True, force=True)

@@ -44,15 +44,11 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a candidate is not called now. ``reason`` is CamelCase; ``due`` is when to ask again, where known.
-
-    ``probing``: a probe that will tell is in flight.
-    """
+    """Why a candidate is not called now. ``reason`` is CamelCase; ``due`` is when to ask again, where known."""
 
     reason: str
     why: Why
     due: float = math.inf
-    probing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +137,7 @@ class Health:
         before = breaker.state
         grant = breaker.admit(now, force=force)
         if grant is None:
-            return Refusal("BreakerOpen", Why.BREAKER, breaker.due if before == "open" else now, breaker.probes > 0)
+            return Refusal("BreakerOpen", Why.BREAKER, breaker.due if before == "open" else now)
         bulkhead.enter()
         if record.fault is not None:
             record.recheck_at = now + RECHECK_SECONDS  # this call finds out for all
@@ -242,7 +238,7 @@ class Permit:
         self._end(before)
 
     def ran_out(self) -> None:
-        """The caller's deadline ended it before any answer."""
+        """The caller's deadline ended it."""
         now, breaker = self._health.now(), self._record.breaker
         before = breaker.state
         self._judge(now, unhealthy=self._record.hung(now, began=self.started))
