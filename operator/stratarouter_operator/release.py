@@ -109,7 +109,8 @@ def _shape(runtime: RuntimeConfig) -> bytes:
         for part in path[:-1]:
             target = target.setdefault(part, {})
         target[path[-1]] = source
-    return yaml.safe_dump({"spec": spec}, sort_keys=True, allow_unicode=True).encode()
+    # Escaped: a raw U+0085 or U+2028 would come back as a line break.
+    return yaml.safe_dump({"spec": spec}, sort_keys=True, allow_unicode=False).encode()
 
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

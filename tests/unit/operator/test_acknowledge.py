@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from builders import runtime
 from fakes.operator_world import World, a_running_world
-
 from stratarouter_operator.acknowledge import PATIENCE
 from stratarouter_operator.cluster import POD, RUNTIME_CONFIG
 from stratarouter_operator.pods import TOUCH
@@ -164,7 +164,7 @@ async def test_an_answer_of_another_form_is_no_acknowledgement(answer: object) -
 
 async def test_a_pod_that_refuses_the_configuration_is_quoted_and_left_alone() -> None:
     world = await a_running_world()
-    name = sorted(world.pods)[0]
+    name = min(world.pods)
     world.pods[name].refuses = "maxRetries: 7"
     change(world, 7)
     await world.settle(29)
@@ -212,7 +212,7 @@ async def test_each_pod_that_moves_renews_the_patience() -> None:
 
 async def test_a_pod_that_is_on_its_way_out_is_not_waited_for() -> None:
     world = await a_running_world()
-    name = sorted(world.pods)[0]
+    name = min(world.pods)
     world.pods[name].deaf = True
     change(world)
     world.kube.live(POD, name)["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -224,7 +224,7 @@ async def test_a_pod_that_is_on_its_way_out_is_not_waited_for() -> None:
 async def test_a_pod_that_goes_while_it_is_touched_is_no_error() -> None:
     world = await a_running_world()
     change(world)
-    gone = sorted(world.pods)[0]
+    gone = min(world.pods)
 
     def race(verb: str, kind: str, name: str) -> None:
         if (verb, name) == ("annotate", gone):

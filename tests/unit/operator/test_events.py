@@ -6,9 +6,9 @@ import copy
 from typing import Any
 
 import pytest
+
 from builders import pool, runtime
 from fakes.operator_world import a_running_world
-
 from stratarouter_operator import events as module
 from stratarouter_operator.cluster import CONFIG_MAP, DEPLOYMENT, POD, PROVIDER_POOL, RUNTIME_CONFIG, SERVICE, Manifest
 from stratarouter_operator.events import Events
@@ -99,7 +99,7 @@ async def test_owned_objects_mark_their_owner_when_they_drift() -> None:
 async def test_pods_mark_when_their_readiness_changes_and_not_when_they_are_touched() -> None:
     world = await a_running_world()
     marks = Marks()
-    pod = copy.deepcopy(world.kube.live(POD, sorted(world.pods)[0]))
+    pod = copy.deepcopy(world.kube.live(POD, min(world.pods)))
     assert marks.take(POD, "ADDED", pod) == [RTC]
     pod["metadata"]["annotations"]["stratarouter.io/config-touch"] = "abc-1"
     pod["status"]["startTime"] = "2026-01-01T00:00:00Z"

@@ -10,9 +10,9 @@ import copy
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from fakes.kube import Killed
 from fakes.operator_world import World, a_running_world
-
 from stratarouter_operator.cluster import Manifest
 
 Scenario = Callable[[], Awaitable[World]]

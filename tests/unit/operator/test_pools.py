@@ -6,7 +6,6 @@ from typing import Any
 
 from builders import provider, runtime
 from fakes.operator_world import PROVIDER_POOL, World
-
 from stratarouter_operator.conditions import find
 from stratarouter_operator.queue import Key
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
+
 from builders import model, pool, provider, runtime
 from fakes.kube import FakeKube
 from fakes.operator_world import IMAGE, KEY, World, a_running_world
-
 from stratarouter_operator.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,

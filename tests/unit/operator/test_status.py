@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from fakes.operator_clock import START
 from fakes.operator_world import World, a_running_world
-
 from stratarouter_operator.cluster import DEPLOYMENT, POD
 from stratarouter_operator.conditions import Condition, find, merged, some
 
@@ -80,7 +80,7 @@ async def test_old_pods_that_took_the_configuration_do_not_serve_the_new_generat
 
 async def test_a_rollout_that_moves_nothing_for_half_a_minute_is_stuck_and_says_who() -> None:
     world = await a_running_world()
-    name = sorted(world.pods)[0]
+    name = min(world.pods)
     unready(world, name)
     await world.settle(29)
     assert world.condition("Progressing") == ("True", "RollingOut")
