@@ -41,9 +41,11 @@ lint: $(READY) ## style, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m stratarouter_operator.api.generate --check
+	$(BIN)/python -m stratarouter_runtime.telemetry.document --check
 
-generate: $(READY) ## CRDs, the chart's copy of them, and docs/reference.md from the contract
+generate: $(READY) ## CRDs, the chart's copy of them and docs/reference.md from the contract, docs/telemetry.md from the names
 	$(BIN)/python -m stratarouter_operator.api.generate
+	$(BIN)/python -m stratarouter_runtime.telemetry.document
 
 bench: $(READY) ## CPU and latency beside a bare aiohttp handler or proxy in the same run
 	$(BIN)/python -m benchmarks.run

@@ -133,9 +133,9 @@ class Assembler:
             credentials[key] = secret
             if key in self._credentials and self._credentials[key] != secret:
                 renewed.append(key)
-            if secret is None:
-                continue  # out until its key appears; the others serve
             bundle = _bundle(pool, config, secrets)
+            if secret is None or (bundle is None and config.ca_bundle_secret_ref is not None):
+                continue  # out until its key, or what it is to trust, appears; the others serve
             identity = ("provider", pool, _connection(config), _fingerprint(secret), _fingerprint(bundle or ""))
             providers[key] = await build.part(identity, partial(create_provider, config, api_key=secret, ca_bundle=bundle))
         self._credentials = credentials

@@ -57,6 +57,8 @@ class LiveReply:
                 batch = [event for event in batch if event.kind is not EventKind.USAGE]  # noqa: PLW2901 (a filtered view)
             if batch:
                 yield batch
+            if self._done:
+                return  # the reply is complete; how the vendor closes its connection is no concern of the client
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

@@ -99,7 +99,8 @@ class Server:
     async def _apply(self, snapshot: Snapshot, secrets: Secrets) -> None:
         await self.runtime.apply(snapshot, secrets)
         self.authenticator.load(snapshot.runtime.auth, secrets)
-        self.telemetry.configure(snapshot)
+        # Awaited, so that what is acknowledged as loaded is traced as configured.
+        await self.telemetry.configure(snapshot)
         self.status.loaded(snapshot, secrets)
 
     def _client_application(self) -> web.Application:
