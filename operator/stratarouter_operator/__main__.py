@@ -101,7 +101,7 @@ async def _watch(events: Events, kube: Kube, settings: Settings, stop: asyncio.E
         return kopf.AiohttpSession(server=kube.server, aiohttp_session=kube.session())
 
     existing = asyncio.all_tasks()
-    tasks = await spawn(events, login, settings.watch_namespaces)
+    tasks = await spawn(events, login, namespaces=settings.watch_namespaces, identity=settings.identity)
     _listen(stop)  # kopf has taken the signals; here they stop the work before the watches
     await kopf.run_tasks(tasks, ignored=existing)
     raise OperatorError("WatchesEnded", "the watches have ended")

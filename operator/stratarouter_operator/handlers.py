@@ -53,11 +53,13 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-async def spawn(events: Events, login: Login, namespaces: Sequence[str]) -> Any:
+async def spawn(events: Events, login: Login, *, namespaces: Sequence[str], identity: str) -> Any:
     """Start kopf's tasks; to be run with ``kopf.run_tasks``."""
+    # Without an identity kopf asks who the user is, and an image's user 65532 has no name.
+    who: Any = identity
     return await kopf.spawn_tasks(
         registry=registry(events, login), settings=settings(), standalone=True, clusterwide=not namespaces,
-        namespaces=list(namespaces))
+        namespaces=list(namespaces), identity=who)
 
 
 def _selector(kind: Kind) -> Any:
