@@ -7,7 +7,6 @@ opened, a name resolved, a sleep, a process started) fails the test. Imports do 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = [name for name in ("fixtures_redis",) if importlib.util.find_spec(name)]
+pytest_plugins = ["fixtures_redis"]
 
 _BLOCKING = frozenset({"open", "time.sleep", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.listdir",
                        "os.scandir", "os.system"})

@@ -48,7 +48,8 @@ class PoolCandidates:
         """The candidates for a model in the order to try; empty where none serves it."""
         entries = self._table.get((family, model), [])
         if self._drawn and len(entries) > 1:
-            entries = sorted(entries, key=lambda each: (each.priority, -_draw(each.weight, random)))
+            # Weight 0 stands by for all others, whatever their priority.
+            entries = sorted(entries, key=lambda each: (each.weight == 0, each.priority, -_draw(each.weight, random)))
         return [each.candidate for each in entries]
 
 
