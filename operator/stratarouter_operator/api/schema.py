@@ -48,6 +48,9 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schem
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if exclusive in result:  # OpenAPI 3.0 has a flag where JSON schema has a number
             result[bound], result[exclusive] = result[exclusive], True
+    if result.get("type") == "number" and isinstance(low := result.get("minimum"), float) and not low.is_integer():
+        # The API server cuts a bound to an integer before it compares a value that is written as one: 0 would pass 0.1.
+        result["x-kubernetes-validations"] = [{"rule": f"self >= {low}", "message": f"should be greater than or equal to {low}"}]
     if result.get("default", ...) is None:
         del result["default"]
     if result.get("type") == "string" and not {"enum", "format", "maxLength"} & set(result):
@@ -83,7 +86,8 @@ def _default(schema: Schema) -> Schema:
 
 
 def _has_rules(schema: Schema) -> bool:
-    return "x-kubernetes-validations" in schema or any(_has_rules(each) for each in schema.get("properties", {}).values())
+    inner = schema.get("properties", {})  # rules of a single value see nothing that could be absent
+    return bool(inner) and ("x-kubernetes-validations" in schema or any(_has_rules(each) for each in inner.values()))
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
