@@ -57,11 +57,12 @@ class Shared:
 class Parts:
     """What one configuration made: everything a request needs on its way."""
 
-    def __init__(self, snapshot: Snapshot, engine: Engine, *, cache: Cache | None, embedder: Embedder | None,
+    def __init__(self, snapshot: Snapshot, engine: Engine, *, providers: frozenset[tuple[str, str]], cache: Cache | None, embedder: Embedder | None,
                  shared: dict[Hashable, Shared], renewed: list[tuple[str, str]]) -> None:
         self.snapshot = snapshot
         self.planner = Planner(snapshot)
         self.engine = engine
+        self.providers = providers
         self.cache = cache
         self.embedder = embedder
         self.shared = shared
@@ -119,7 +120,7 @@ class Assembler:
         except BaseException:
             await build.undo()
             raise
-        return Parts(snapshot, engine, cache=cache, embedder=embedder, shared=build.shared, renewed=renewed)
+        return Parts(snapshot, engine, providers=frozenset(providers), cache=cache, embedder=embedder, shared=build.shared, renewed=renewed)
 
     async def _providers(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> tuple[dict[tuple[str, str], Any], list[Any]]:
         """The providers whose credentials are there, and those whose key is another one than before."""

@@ -55,7 +55,8 @@ class Runtime:
         previous = self._parts
         parts = await self._assembler.assemble(snapshot, secrets, previous)
         self._parts = parts
-        self.health.configure({(pool, each.name): each for pool, each in snapshot.providers()})
+        configured = {(pool, each.name): each for pool, each in snapshot.providers()}
+        self.health.configure(configured, without_credentials=configured.keys() - parts.providers)
         for key in parts.renewed_credentials:
             self.health.forgive(key)
         if previous is not None:
@@ -209,8 +210,9 @@ class Runtime:
             execution.cost = candidate.rate.cost(usage)
 
     def _finish_stream(self, parts: Parts, execution: Execution, key: CacheKey | Miss | None, reply: LiveReply) -> None:
-        execution.attempts = reply.attempts
-        execution.model, execution.usage, execution.finish_reason = reply.model, reply.usage, reply.finish_reason
+        source = reply.source
+        execution.attempts = source.attempts
+        execution.model, execution.usage, execution.finish_reason = source.model, source.usage, source.finish_reason
         self._price(execution)
         response = reply.response()
         if response is not None:

@@ -154,6 +154,26 @@ class OpenStream:
         """All attempts; the last one is this stream, final once it has ended."""
         return (*self._earlier, self._running.record)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the answer's end has come."""
+        return self._tally.done
+
+    @property
+    def model(self) -> str:
+        """The model that the vendor reported."""
+        return self._tally.model
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended; None before."""
+        return self._tally.finish_reason
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the vendor reported; an estimate where it had no chance to."""
+        return self._tally.estimate()
+
     def __aiter__(self) -> Self:
         return self
 
