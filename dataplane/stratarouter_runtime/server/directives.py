@@ -64,5 +64,5 @@ def _number(headers: Mapping[str, str], name: str, *, low: float, high: float) -
         value = float("nan")
     # Not written as `value < low or value > high`: that would let NaN pass.
     if not low <= value <= high:
-        raise RequestError("InvalidHeader", f"The header {name} must be a number from {low:g} to {high:g}.", param=name)
+        raise RequestError("InvalidHeader", f"The header {name} must be a number from {low:.10g} to {high:.10g}.", param=name)
     return value
