@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from .lexicon import words
+from .lexicon import known_words
 from .order import swapped
 from .reading import Reading, read, surface
 
@@ -43,7 +43,7 @@ class GuardVerdict:
 
 def warm() -> None:
     """Read the word lists (a tenth of a second), so that no request does."""
-    words()
+    known_words()
     verdict("What is it?", "What is that?")
 
 

@@ -82,7 +82,7 @@ class Words:
 
 
 @lru_cache(maxsize=1)
-def words() -> Words:
+def known_words() -> Words:
     """The known words."""
     listed = [line for _, line in lines("words.txt")]
     return Words(list(dict.fromkeys([*listed, *synonyms()])))

@@ -11,7 +11,7 @@ from .lexicon import AFTER_NO_ARTICLE, IGNORED, LIGHT, PERSONS, POLARITY, synony
 from .numbers import with_numbers
 from .scan import Token, fold, scan
 from .script import is_english, strict_form
-from .words import american, lemma, respelled
+from .spelling import american, lemma, respelled
 
 _FACTS = frozenset({"number", "id", "url", "code", "quote", "op"})
 
