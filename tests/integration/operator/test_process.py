@@ -231,8 +231,7 @@ def cluster(kube: Kube, kubectl: Kubectl, namespace: str) -> Cluster:
 Start = Callable[..., Awaitable[Process]]
 
 
-async def test_a_change_is_acknowledged_by_every_pod_in_under_two_seconds(
-        operator: Start, cluster: Cluster, pods: Pods, record_property: Callable[[str, object], None]) -> None:
+async def test_a_change_is_acknowledged_by_every_pod_in_under_two_seconds(operator: Start, cluster: Cluster, pods: Pods) -> None:
     await operator()
     await cluster.apply(pool("chat"), runtime("assistant", template=NOWHERE))
     await cluster.start_pods(pods, 2)
@@ -242,7 +241,6 @@ async def test_a_change_is_acknowledged_by_every_pod_in_under_two_seconds(
         await cluster.apply(runtime("assistant", template=NOWHERE, execution={"maxRetries": number}))
         applied = time.monotonic()
         await cluster.condition("Ready", "True", generation=number + 2)
-        record_property(f"seconds{number}", round(time.monotonic() - applied, 2))
         assert time.monotonic() - applied < 2
     status = (await cluster.get(RUNTIME_CONFIG, "assistant"))["status"]
     assert status["updatedReplicas"] == 2
