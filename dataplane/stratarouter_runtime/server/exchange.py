@@ -31,6 +31,8 @@ CLIENT_CLOSED = 499
 """nginx's status for a client that went away; only metrics and logs see it."""
 WRITE_SLACK_SECONDS = 5.0
 """How much longer than the deadline a client may take to read the end of its answer."""
+ROOM = 48 * 1024
+"""Bytes that surely can be written without waiting for the client: asyncio waits from 64 KiB on, head included."""
 
 
 class Dialect(Protocol):
@@ -58,18 +60,23 @@ class Exchange:
         limit = config.server.max_body_bytes
         if (self.request.content_length or 0) > limit:
             raise _too_large(limit)
+        # Nearly always it has come together with the head, and no timer is needed.
+        arrived = self.request.content.is_eof()
+        body = self.request.content.read_nowait() if arrived else await self._arriving(limit, config.execution.timeout_seconds)
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+
+    async def _arriving(self, limit: int, seconds: float) -> bytes:
+        """The body as it comes, up to the read that exceeds the limit."""
         content = self.request.content
         try:
-            async with asyncio.timeout(config.execution.timeout_seconds):
+            async with asyncio.timeout(seconds):
                 body = await content.readany()
-                while not content.at_eof():
-                    if len(body) > limit:
-                        raise _too_large(limit)
+                while not content.at_eof() and len(body) <= limit:
                     body += await content.readany()
         except TimeoutError:
             raise RequestError("RequestTimeout", "The request's body did not arrive in time.", status=408) from None
-        if len(body) > limit:
-            raise _too_large(limit)
         return body
 
     async def json(self, body: bytes, status: int = 200, extra: dict[str, str] | None = None) -> web.Response:
@@ -78,10 +85,17 @@ class Exchange:
                                 content_type="application/json")
         if self.door.drain.draining:
             response.force_close()
-        async with asyncio.timeout(self._write_timeout()):
-            await response.prepare(self.request)
-            await response.write_eof()
+        transport = self.request.transport
+        if transport is not None and transport.get_write_buffer_size() + len(body) <= ROOM:
+            await self._send(response)  # a timer would cost more than the writing
+        else:
+            async with asyncio.timeout(self._write_timeout()):
+                await self._send(response)
         return response
+
+    async def _send(self, response: web.Response) -> None:
+        await response.prepare(self.request)
+        await response.write_eof()
 
     def open_events(self) -> EventStream:
         """Start a stream; nothing is sent yet."""
