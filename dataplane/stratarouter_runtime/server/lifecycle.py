@@ -136,9 +136,9 @@ async def serve(options: ServeOptions) -> None:
     loop = asyncio.get_running_loop()
     server = Server(options)
     async with server.running():
-        _settle_memory()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        _settle_memory()
         await stop.wait()
         stop.clear()
         draining = asyncio.create_task(server.drained(), name="drain")
