@@ -150,7 +150,9 @@ class Door:
                     scope.status = execution.error.status if execution.error else response.status
                     return response
                 except (asyncio.CancelledError, ConnectionError):
-                    scope.status = CLIENT_CLOSED
+                    # Many clients leave with the last event: that answer was complete.
+                    complete = exchange.events is not None and exchange.events.ended
+                    scope.status = 200 if complete else CLIENT_CLOSED
                     raise
                 finally:
                     if exchange.events is not None:
