@@ -271,7 +271,7 @@ async def _client() -> client.ApiClient:
     try:
         # In a thread: files are read, and a kubeconfig may start a program.
         await asyncio.to_thread(_load, configuration)
-    except (config.ConfigException, OSError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001  (a malformed file makes the client trip in many ways)
         raise Unavailable("NoClusterConfiguration", f"neither in a cluster nor a usable kubeconfig: {error}") from None
     return client.ApiClient(configuration)
 
