@@ -64,8 +64,9 @@ class SemanticCache:
         embedder, index = self._embedder, self._index
         if embedder is None or index is None or key.text is None:
             return self._miss(Miss("exact-only", key.exact_only))
-        if key.partition not in index:
-            # Nothing can answer: the vector is only needed for storing, which is off the request's path.
+        if key.partition not in index and vector is None:
+            # Nothing can answer: the vector is only needed for storing, which is off the request's path. A given one goes on,
+            # because the entry must be stored with it: the embedder's would be of another space than the caller's next.
             return self._miss(Miss("absent"))
         given = await self._vector(embedder, key.text, vector)
         if isinstance(given, Miss):
