@@ -22,8 +22,8 @@ from pod import Pod, line, question, resources, running
 from stratarouter_runtime.server import exchange
 
 CHAT = "/v1/chat/completions"
-LONG = " ".join(["word" * 10_000] * 200)
-"""8 MB: more than all socket buffers on the way together."""
+LONG = " ".join(["word" * 10_000] * 400)
+"""16 MB: more than all socket buffers on the way together."""
 
 
 @pytest.fixture
