@@ -16,13 +16,11 @@ from .cluster import (
     BY_NAME,
     CONFIG_MAP,
     DEPLOYMENT,
-    MANAGER,
     OWNED,
     SERVICE_MONITOR,
     KubeApi,
     Manifest,
     annotations_of,
-    labels_of,
     metadata,
     name_of,
     selector,
@@ -110,13 +108,11 @@ class Converger:
             self._wrote("scaled", deployment)
 
     async def prune(self, wanted: Sequence[Manifest], owned: dict[Id, Manifest], pods: Sequence[Manifest]) -> None:
-        """Delete what is owned, labelled as ours and no longer wanted; a ConfigMap stays while a pod mounts it."""
+        """Delete what is owned (and so has our labels) and no longer wanted; a ConfigMap stays while a pod mounts it."""
         keep = {id_of(each) for each in wanted}
         mounted = {name for pod in pods for name in _mounted(pod)}
         for key, live in owned.items():
-            if key in keep or labels_of(live).get("app.kubernetes.io/managed-by") != MANAGER:
-                continue
-            if live["kind"] == CONFIG_MAP.name and name_of(live) in mounted:
+            if key in keep or (live["kind"] == CONFIG_MAP.name and name_of(live) in mounted):
                 continue
             await self._kube.delete(BY_NAME[live["kind"]], metadata(live)["namespace"], name_of(live), uid_of(live))
             self._wrote("deleted", live)

@@ -78,8 +78,11 @@ async def test_touches_are_repeated_after_a_second_and_then_with_backoff() -> No
     change(world)
     await world.settle(0.9)
     assert touches(world) == 1
-    await world.settle(0.3)
+    first = touched(world, pod.name)
+    await world.clock.advance(0.2)
+    await world.reconcile(marked=False)
     assert touches(world) == 2
+    assert touched(world, pod.name) != first, "an equal value would wake no kubelet"
     await world.settle(60)
     assert 6 <= touches(world) <= 8
     await world.settle(600)
