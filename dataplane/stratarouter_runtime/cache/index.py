@@ -196,7 +196,7 @@ class VectorIndex:
         if job.cancelled() or failure is not None:
             # A partition whose graph cannot be built stays a matrix: slow beyond some 100,000 entries, never wrong.
             part.failed = True
-            logger.error("the graph of a cache partition could not be built", exc_info=failure)
+            logger.error("the graph of a cache partition could not be built", extra={"error": type(failure).__name__})
             return
         graph = job.result()
         late = [label for label in part.records if label not in graph.labels]

@@ -95,8 +95,8 @@ class MiniLmEmbedder:
             if work.cancelled():
                 return None
             raise
-        except Exception:
-            logger.exception("embedding failed")
+        except Exception as error:  # noqa: BLE001 (a look-up never fails)
+            logger.error("embedding failed", extra={"error": type(error).__name__})
             return None
 
     async def aclose(self) -> None:
