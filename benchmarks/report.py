@@ -119,8 +119,8 @@ the caller's vector has no HTTP header, so that row is the library inside an aio
 
 ## Profile
 
-Samples of the stack every millisecond of CPU time, under the same load, without MiniLM. Work in C (sockets, JSON) counts for
-the Python function that called it.
+Samples of the stack every few milliseconds of CPU time, under the same load, without MiniLM. Work in C (sockets, JSON) counts
+for the Python function that called it.
 
 {profile}
 """

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 TICK = 0.001
+"""Seconds; the kernel rounds up to its own tick, usually 4 ms."""
 Place = tuple[str, str]
 
 

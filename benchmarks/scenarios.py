@@ -90,10 +90,10 @@ def _with_vector(kind: str, wording: str) -> Iterator[bytes]:
     return (post(CHAT, chat(wording.format(number)), {"x-question": f"{kind}-{number}"}) for number in range(QUESTIONS))
 
 
-STARTS = ("", "hello, ", "hi, ", "hi there, ", "good morning, ", "please tell me: ", "a question: ", "hey, ")
-ENDS = ("", " please", " thanks", " thank you", " today", " many thanks", " cheers", " thank you very much")
+STARTS = ("", "hello, ", "hi, ", "hi there, ", "good morning, ", "please tell me: ", "hey, ", "good evening, ")
+ENDS = ("", " please", " thanks", " thank you", " many thanks", " cheers", " thank you very much")
 MARKS = ("?", "??", " ?", "...", "!", "", ".", "?!")
-STEMS = ("where can i find my last invoice", "where do i find my last invoice", "where can i see my last invoice",
+STEMS = ("where can i find my last invoice", "where do i find my last invoice",
          "where could i find my last invoice", "where may i find my last invoice", "where is it that i find my last invoice")
 
 

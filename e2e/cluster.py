@@ -92,6 +92,21 @@ def series(expression: str) -> list[Object]:
     return found
 
 
+def wait_for_prometheus(what: str, check: Callable[[], _T | None], seconds: float) -> _T:
+    """Wait for what needs a new configuration of Prometheus.
+
+    It comes as a volume, which the kubelet refreshes in a minute or two, and at once when an annotation of the pod
+    changes.
+    """
+    namespace = setting("E2E_PROMETHEUS_SERVICE").partition("/")[0]
+
+    def hurried() -> _T | None:
+        kubectl("--namespace", namespace, "annotate", "pods", "-l", "app.kubernetes.io/name=prometheus", "--overwrite",
+                f"stratarouter.io/e2e={time.time_ns()}")
+        return check()
+    return wait_for(what, hurried, seconds, every=3)
+
+
 class Namespace:
     """A namespace of its own that enforces the restricted Pod Security level."""
 
@@ -113,9 +128,8 @@ class Namespace:
 
     def apply(self, *objects: Object) -> None:
         """kubectl apply."""
-        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         scope = () if objects[0]["kind"] == "Namespace" else ("--namespace", self.name)
-        kubectl(*scope, "apply", "-f", "-", given=json.dumps(body))
+        kubectl(*scope, "apply", "-f", "-", given=yaml.safe_dump_all(objects))
 
     def apply_file(self, path: Path) -> None:
         """kubectl apply of a file or folder."""

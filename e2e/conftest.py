@@ -58,7 +58,7 @@ def _image(image: str) -> Object:
 @pytest.fixture(scope="module")
 def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace that enforces the restricted level, with two fake vendors and a caller in it."""
-    made = Namespace("e2e-" + request.module.__name__.rpartition("_")[2])
+    made = Namespace(_name(request.module.__name__))
     made.create()
     made.apply_file(MANIFESTS)
     for deployment in ("vendor-primary", "vendor-fallback"):
@@ -68,13 +68,16 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
     made.delete()
 
 
+def _name(module: str) -> str:
+    return "e2e-" + module.rpartition("_")[2]
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Print what there is to see of a failure's namespace, before it goes."""
     report = yield
-    namespace = getattr(item, "funcargs", {}).get("namespace")
-    if report.failed and isinstance(namespace, Namespace):
-        report.sections.append(("the cluster", "\n".join(_seen(namespace))))
+    if report.failed:
+        report.sections.append(("the cluster", "\n".join(_seen(Namespace(_name(item.module.__name__))))))
     return report
 
 

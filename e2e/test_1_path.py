@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from cluster import ROOT, SYSTEM, Namespace, kubectl, series, setting, wait_for
+from cluster import ROOT, SYSTEM, Namespace, kubectl, series, setting, wait_for, wait_for_prometheus
 from dataplane import DataPlane
 
 EXAMPLE_REDIS = "examples/kubernetes/05-redis.yaml"
@@ -90,7 +90,7 @@ def test_prometheus_has_the_request_counters_of_both_pods(assistant):
     names = {pod["metadata"]["name"] for pod in assistant.pods()}
     namespace = assistant.namespace.name
     expression = f'stratarouter_runtime_requests_total{{namespace="{namespace}", job="assistant-platform", status="200"}} > 0'
-    wait_for("counters of both pods", lambda: {each["metric"]["pod"] for each in series(expression)} == names, 120, every=2)
+    wait_for_prometheus("counters of both pods", lambda: {each["metric"]["pod"] for each in series(expression)} == names, 240)
 
 
 def test_change_is_acknowledged_by_every_pod_in_under_two_seconds_without_a_restart(assistant):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from cluster import RELEASE, ROOT, Namespace, prometheus, series, setting, wait_for
+from cluster import RELEASE, ROOT, Namespace, prometheus, series, setting, wait_for, wait_for_prometheus
 from dataplane import DataPlane, provider, provider_pool, runtime_config, secret
 
 ALERTS = ("StrataRouterErrorRate", "StrataRouterLatency", "StrataRouterBreakerOpen", "StrataRouterCacheHitRateDrop",
@@ -35,7 +35,7 @@ def watched(namespace: Namespace) -> Iterator[DataPlane]:
         runtime_config("silent", template={"image": setting("E2E_IMAGE")}, server={"terminationGraceSeconds": 6}))
     plane = DataPlane(namespace, "watched")
     plane.wait_ready()
-    wait_for("the scrape", lambda: series(f'up{{namespace="{namespace.name}", job="watched-platform"}} == 1'), 120, every=1)
+    wait_for_prometheus("the scrape", lambda: series(f'up{{namespace="{namespace.name}", job="watched-platform"}} == 1'), 240)
     _hits(plane)
     with namespace.load(plane.url, "gpt-4o-mini", 4):  # nothing but misses, every third a slow stream
         yield plane
@@ -54,7 +54,7 @@ def test_prometheus_has_taken_the_rules_and_finds_no_fault_in_them(watched):
         found = {rule["name"]: rule.get("lastError", "") for group in prometheus("rules")["groups"] for rule in group["rules"]
                  if group["name"] == RELEASE and rule["health"] == "ok"}
         return found if set(found) == set(ALERTS) else {}
-    assert set(wait_for("the rules", rules, 90, every=1).values()) == {""}
+    assert set(wait_for_prometheus("the rules", rules, 240).values()) == {""}
 
 
 @pytest.mark.parametrize("alert", ALERTS)

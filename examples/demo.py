@@ -104,7 +104,8 @@ class Show:
 
     def note(self, label: str, answer: Answer) -> None:
         self.rows.append((label, answer))
-        print(dim(f"   {answer.seconds * 1000:.0f} ms, {answer.tokens} tokens, ${answer.header('x-strata-cost-usd') or '?'}, "
+        cost = answer.header("x-strata-cost-usd")
+        print(dim(f"   {answer.seconds * 1000:.0f} ms, {answer.tokens} tokens, {f'${cost}, ' if cost else ''}"
                   f"x-strata-provider: {answer.header('x-strata-provider')}, Cache-Status: {answer.cache}"))
 
     def stored(self, entries: int) -> None:
@@ -144,7 +145,7 @@ def paraphrase(show: Show) -> None:
 def near_miss(show: Show) -> None:
     show.title("Almost the same words, but another account: not from the cache")
     answer = show.ask("near miss", NEAR_MISS)
-    claim("; hit" not in answer.cache, "no hit, though the texts are as close as the paraphrase", answer.cache)
+    claim("; hit" not in answer.cache, "no hit, though the two texts are closer than the threshold asks", answer.cache)
     claim("guard" in answer.cache, "the guard refused it and says why", answer.cache)
     claim("4712" in answer.text or show.stack.real, "the answer is about the right account", answer.text)
 

@@ -23,10 +23,12 @@ log = logging.getLogger(__name__)
 
 CONCURRENT = 64
 FIRST_POLL = 0.1
+POLL_GROWTH = 1.4
+"""Gentle, because most pods answer within a second, and a gap as long as that second would show."""
 LONGEST_POLL = 5.0
-"""Of a pod that has not acknowledged; seconds."""
-IDLE_POLL = 30.0
-"""Of a pod that has."""
+"""Between questions to a pod that has not acknowledged; seconds."""
+IDLE_POLL = 10.0
+"""Between questions to one that has: a vendor that begins to refuse a key must be noticed while the new key matters."""
 FIRST_TOUCH = 1.0
 LONGEST_TOUCH = 60.0
 SECRET_TOUCH = 10.0
@@ -149,7 +151,7 @@ class Acknowledger:
         if was and memory.failure:
             memory.poll_backoff = FIRST_POLL
         memory.next_poll = now + memory.poll_backoff
-        memory.poll_backoff = min(LONGEST_POLL, memory.poll_backoff * 2)
+        memory.poll_backoff = min(LONGEST_POLL, memory.poll_backoff * POLL_GROWTH)
         if memory.rejected:
             memory.next_touch = float("inf")
             memory.next_poll = now + LONGEST_POLL
@@ -158,6 +160,6 @@ class Acknowledger:
         if memory.report is None or not memory.report.wants_secrets:
             memory.waits_since, memory.next_touch = None, float("inf")
         elif memory.waits_since is None or not was:
-            memory.waits_since, memory.next_touch = now, now + SECRET_TOUCH
+            memory.waits_since, memory.next_touch = now, now  # it may be there already, and only the kubelet late
         else:
             memory.next_poll = min(memory.next_poll, memory.next_touch + AFTER_TOUCH)

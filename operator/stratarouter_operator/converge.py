@@ -16,20 +16,18 @@ from .cluster import (
     BY_NAME,
     CONFIG_MAP,
     DEPLOYMENT,
-    MANAGER,
     OWNED,
     SERVICE_MONITOR,
     KubeApi,
     Manifest,
     annotations_of,
-    labels_of,
     metadata,
     name_of,
     selector,
     uid_of,
 )
 from .desired import MANIFEST_HASH, Owner
-from .errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
+from .errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Refused
 from .metrics import Metrics
 from .ownership import adopted_fields, is_ours, needs_apply
 
@@ -37,6 +35,9 @@ log = logging.getLogger(__name__)
 
 Id = tuple[str, str]
 """Kind and name of an object."""
+
+ADOPTIONS = 5
+"""Attempts within one pass; the next pass goes on."""
 
 USER_SHAPED = frozenset({DEPLOYMENT.name, SERVICE_MONITOR.name})
 """Kinds whose manifests carry what a user wrote: only these can be refused for it."""
@@ -93,8 +94,7 @@ class Converger:
         kind, namespace = BY_NAME[wanted["kind"]], metadata(wanted)["namespace"]
         if live is None:
             live = await self._create(wanted, owner, replicas)
-        if (fields := adopted_fields(live)) is not None:
-            live = await self._kube.adopt(kind, namespace, live, fields)
+        live = await self._adopt(live)
         if needs_apply(wanted, live):
             before, live = live, await self._kube.apply(kind, namespace, _of(wanted, live))
             if metadata(before)["resourceVersion"] != metadata(live)["resourceVersion"]:
@@ -108,13 +108,11 @@ class Converger:
             self._wrote("scaled", deployment)
 
     async def prune(self, wanted: Sequence[Manifest], owned: dict[Id, Manifest], pods: Sequence[Manifest]) -> None:
-        """Delete what is owned, labelled as ours and no longer wanted; a ConfigMap stays while a pod mounts it."""
+        """Delete what is owned (and so has our labels) and no longer wanted; a ConfigMap stays while a pod mounts it."""
         keep = {id_of(each) for each in wanted}
         mounted = {name for pod in pods for name in _mounted(pod)}
         for key, live in owned.items():
-            if key in keep or labels_of(live).get("app.kubernetes.io/managed-by") != MANAGER:
-                continue
-            if live["kind"] == CONFIG_MAP.name and name_of(live) in mounted:
+            if key in keep or (live["kind"] == CONFIG_MAP.name and name_of(live) in mounted):
                 continue
             await self._kube.delete(BY_NAME[live["kind"]], metadata(live)["namespace"], name_of(live), uid_of(live))
             self._wrote("deleted", live)
@@ -130,6 +128,17 @@ class Converger:
             return live
         self._wrote("created", live)
         return live
+
+    async def _adopt(self, live: Manifest) -> Manifest:
+        kind, namespace = BY_NAME[live["kind"]], metadata(live)["namespace"]
+        for _ in range(ADOPTIONS):
+            if (fields := adopted_fields(live)) is None:
+                return live
+            try:
+                return await self._kube.adopt(kind, namespace, live, fields)
+            except Conflict:  # its controller writes to a new Deployment at the same time
+                live = await self._kube.get(kind, namespace, name_of(live))
+        raise Conflict("Conflict", f"{kind.name} {name_of(live)} changes faster than it can be adopted")
 
     async def _find(self, wanted: Manifest) -> Manifest | None:
         try:

@@ -40,6 +40,9 @@ APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
+APPLY_REFUSALS = ("failed to create typed patch object", "failed to convert new object")
+"""What server-side apply says, with status 500, of a field the kind does not have and of a value it cannot take."""
+
 Query = Sequence[tuple[str, str]]
 
 
@@ -268,7 +271,7 @@ async def _client() -> client.ApiClient:
     try:
         # In a thread: files are read, and a kubeconfig may start a program.
         await asyncio.to_thread(_load, configuration)
-    except (config.ConfigException, OSError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001  (a malformed file makes the client trip in many ways)
         raise Unavailable("NoClusterConfiguration", f"neither in a cluster nor a usable kubeconfig: {error}") from None
     return client.ApiClient(configuration)
 
@@ -323,8 +326,7 @@ def _error(status: int, answer: Manifest, retry_after: str | None) -> KubeError:
         return (AlreadyExists if reason == "AlreadyExists" else Conflict)(reason, message, status=status)
     if status == 422 and "metadata.uid" in message:  # "field is immutable": another incarnation has the name now
         return Conflict("Conflict", message, status=status)
-    # Server-side apply answers 500 to a field that the kind does not have.
-    if status in (400, 405, 413, 415, 422) or "field not declared in schema" in message:
+    if status in (400, 405, 413, 415, 422) or message.startswith(APPLY_REFUSALS):
         return Invalid("Invalid", message, status=status)
     wait = float(retry_after) if retry_after and retry_after.isdigit() else None
     return Unavailable(reason, message, status=status, retry_after=wait)

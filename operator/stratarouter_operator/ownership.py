@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .cluster import MANAGER, Manifest, annotations_of, controller_uid, metadata
-from .desired import MANIFEST_HASH
+from .cluster import MANAGER, Manifest, controller_uid, metadata
 
 
 def is_ours(live: Manifest, owner_uid: str) -> bool:
@@ -21,9 +20,9 @@ def is_ours(live: Manifest, owner_uid: str) -> bool:
 def needs_apply(wanted: Manifest, live: Manifest) -> bool:
     """Whether an apply would change something.
 
-    The digest of the last applied manifest shows what is to go; everything else is looked at itself.
+    A field that is no longer wanted shows in the digest of the manifest, which is itself a field of it.
     """
-    return annotations_of(live).get(MANIFEST_HASH) != annotations_of(wanted)[MANIFEST_HASH] or not covers(live, wanted)
+    return not covers(live, wanted)
 
 
 def covers(live: Any, wanted: Any) -> bool:

@@ -37,7 +37,7 @@ class PoolReconciler:
         before = pool.get("status") or {}
         wanted = {
             "observedGeneration": metadata(pool)["generation"],
-            "usedBy": users,
+            **({"usedBy": users} if users else {}),  # an empty set is not stored
             "conditions": merged([_accepted(pool)], before.get("conditions") or [], self._clock.now()),
         }
         if wanted != before:

@@ -85,7 +85,7 @@ def pod_views(pods: Iterable[Manifest], known: dict[str, PodMemory], template: s
 def status(seen: Observed, now: datetime, *, stalled: bool, figures: bool) -> Manifest:
     """The whole status; ``stalled`` when nothing has moved for too long, ``figures`` when volatile ones are due."""
     previous = seen.previous.get("conditions") or []
-    conditions = [_accepted(seen), _resolved(seen), _progressing(seen, stalled=stalled), _ready(seen, previous),
+    conditions = [_accepted(seen), _resolved(seen, previous), _progressing(seen, stalled=stalled), _ready(seen, previous),
                   _degraded(seen, stalled=stalled)]
     made: Manifest = {
         "observedGeneration": seen.generation,
@@ -112,11 +112,15 @@ def _accepted(seen: Observed) -> Condition:
     return Condition("Accepted", "True", "Valid", "spec and pools are a valid configuration", seen.generation)
 
 
-def _resolved(seen: Observed) -> Condition:
+def _resolved(seen: Observed, previous: Sequence[Manifest]) -> Condition:
     told = [pod for pod in seen.pods if pod.current and pod.acknowledged]
     missing = {str(each) for pod in told if pod.memory and pod.memory.report for each in pod.memory.report.missing}
     if missing:
         return Condition("ResolvedRefs", "False", "SecretNotFound", f"missing: {some(missing)}", seen.generation)
+    before = find(previous, "ResolvedRefs")
+    if not told and before and any(pod.current and pod.memory and pod.memory.report for pod in seen.pods):
+        # The pods are about to take a newer configuration: what they said of the last one still holds, for that one.
+        return Condition("ResolvedRefs", before["status"], before["reason"], before["message"], before["observedGeneration"])
     if not told:
         return Condition("ResolvedRefs", "Unknown", "NotReported", "no pod of the current template has reported yet",
                          seen.generation)

@@ -8,7 +8,6 @@ version or a damaged value is an absent entry.
 from __future__ import annotations
 
 import zlib
-from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -22,12 +21,22 @@ COMPRESS_ABOVE = 2_048
 MAX_ENTRY_BYTES = 4 * 1024 * 1024
 """Larger answers are not stored, and a larger value is not unpacked."""
 
-_META = tuple(each.name for each in fields(CacheEntry) if each.name != "body")
+_NUMBER, _STRING = (int, float), (str,)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "partition": _STRING, "exact": _STRING, "pool": _STRING, "provider": _STRING, "model": _STRING, "region": _STRING,
+    "created": _NUMBER, "ttl": _NUMBER, "text": (str, type(None)), "input_tokens": (int,), "output_tokens": (int,),
+    "cost_usd": (str, type(None)), "route": _STRING, "tenant": _STRING,
+}
+"""The metadata and what each may be: fields of other types come from nobody of ours."""
 
 
 def encode(entry: CacheEntry) -> bytes | None:
-    """The entry as bytes; None where it is too large to keep."""
-    meta = orjson.dumps({name: getattr(entry, name) for name in _META})
+    """The entry as bytes; None where it cannot be kept: too large, or no valid text."""
+    try:
+        meta = orjson.dumps({name: getattr(entry, name) for name in _TYPES})
+    except TypeError:
+        # A text that JSON cannot say, such as half of a surrogate pair.
+        return None
     content = meta + b"\n" + entry.body
     if len(content) > MAX_ENTRY_BYTES:
         return None
@@ -61,5 +70,7 @@ def _inflate(value: bytes) -> bytes | None:
     return content if inflater.eof else None
 
 
-def _entry(meta: dict[str, Any], body: bytes) -> CacheEntry:
-    return CacheEntry(body=body, **{name: meta[name] for name in _META})
+def _entry(meta: dict[str, Any], body: bytes) -> CacheEntry | None:
+    values = {name: meta[name] for name in _TYPES}
+    sound = all(isinstance(value, _TYPES[name]) and not isinstance(value, bool) for name, value in values.items())
+    return CacheEntry(body=body, **values) if sound else None

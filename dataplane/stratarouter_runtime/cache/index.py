@@ -1,207 +1,238 @@
 """Nearest questions within a partition.
 
-While a partition is small its vectors lie in one matrix, and one multiplication finds the nearest exactly; above
-``BRUTE_FORCE`` it moves to an HNSW graph (hnswlib: M 16, ef_construction 100, ef 64).
+While a partition is small its vectors lie in one matrix, and one multiplication finds the nearest exactly. Above
+``BRUTE_FORCE`` a graph is built in a thread while the matrix goes on serving, and then takes its place; a graph of which
+half is removed is rebuilt in the same way. What came and went meanwhile is applied at the change.
 
-Invariants: one owner, on the event loop's thread, because hnswlib must not be asked and added to at once; labels only
-grow; a removed vector is never returned; entries and bytes are bounded over all partitions, and the partition that was
-used the longest time ago goes first.
+Invariants: one owner, the event loop's thread, because hnswlib must not be asked and added to at once: the thread only
+ever touches a graph nobody else knows yet; labels only grow; what is removed or expired is never returned; entries and
+bytes are bounded over all partitions, and the oldest entry of the partition unused for the longest goes first.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 from collections import OrderedDict
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from stratarouter_runtime.model.cache import Vector
 
-BRUTE_FORCE = 4_096
-"""Vectors up to which multiplying is quicker than walking a graph, and costs nothing to build."""
-FIRST_ROWS = 8
-M, EF_CONSTRUCTION, EF = 16, 100, 64
-GRAPH_BYTES = 4 * 2 * M + 16
-"""Bytes a vector costs in the graph besides itself."""
-RECORD_BYTES = 400
-"""Bytes the tables keep for an entry: two digests, a label, an expiry."""
+from .graph import GRAPH_BYTES, Form, Graph, Matrix, build
 
-Neighbours = list[tuple[str, float]]
+logger = logging.getLogger(__name__)
 
-
-class _Matrix:
-    """Vectors in rows; a removed one is overwritten by the last."""
-
-    def __init__(self, dimensions: int) -> None:
-        self.rows: NDArray[np.float32] = np.empty((FIRST_ROWS, dimensions), dtype=np.float32)
-        self.names: list[str] = []
-        self.places: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def add(self, name: str, vector: Vector) -> None:
-        if len(self.names) == len(self.rows):
-            grown = np.empty((2 * len(self.rows), self.rows.shape[1]), dtype=np.float32)
-            grown[:len(self.rows)] = self.rows
-            self.rows = grown
-        self.places[name] = len(self.names)
-        self.rows[len(self.names)] = vector
-        self.names.append(name)
-
-    def remove(self, name: str) -> None:
-        place, last = self.places.pop(name), self.names.pop()
-        if last != name:
-            self.names[place], self.places[last] = last, place
-            self.rows[place] = self.rows[len(self.names)]
-
-    def search(self, vector: Vector, k: int) -> Neighbours:
-        scores = self.rows[:len(self.names)] @ vector
-        nearest = np.argpartition(-scores, k)[:k] if len(scores) > k else np.arange(len(scores))
-        ordered = nearest[np.argsort(-scores[nearest], kind="stable")]
-        return [(self.names[place], float(scores[place])) for place in ordered]
-
-    def vectors(self) -> NDArray[np.float32]:
-        return self.rows[:len(self.names)]
-
-    @property
-    def bytes(self) -> int:
-        return int(self.rows.nbytes) + RECORD_BYTES * len(self.names)
+BRUTE_FORCE = 8_192
+"""Vectors up to which multiplying (about 0.3 ms) is as quick as walking a graph, and costs nothing to build."""
+FEW = 64
+"""Vectors that are added to a finished graph at once (about 10 ms), rather than by the thread."""
+RECORD_BYTES = 600
+"""Bytes the tables keep for an entry besides vector and text."""
+PARTITION_BYTES = 700
+"""Bytes a partition costs besides its entries."""
+ROUNDS = 4
+"""Searches of one look-up: each removes the expired ones it met."""
+BUILDER_NICENESS = 10
 
 
-class _Graph:
-    """Vectors in an HNSW graph; removed ones are marked, and it is rebuilt when half of them are."""
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entry found: its exact key, the text it answered, and the cosine."""
 
-    def __init__(self, names: list[str], vectors: NDArray[np.float32]) -> None:
-        self.dimensions = int(vectors.shape[1])
-        self.labels: dict[str, int] = {}
-        self._names: dict[int, str] = {}
-        self._next = 0
-        self._dead = 0
-        self._graph = self._make(2 * len(names))
-        self._extend(names, vectors)
+    exact: str
+    text: str
+    score: float
 
-    def __len__(self) -> int:
-        return len(self.labels)
 
-    def add(self, name: str, vector: Vector) -> None:
-        if self._next == self._graph.get_max_elements():
-            if self._dead * 2 >= self._next:
-                self._rebuild()
-            else:
-                self._graph.resize_index(2 * self._next)
-        self._extend([name], vector.reshape(1, -1))
+@dataclass(slots=True)
+class _Record:
+    exact: str
+    partition: str
+    label: int
+    expires: float
+    text: str
 
-    def remove(self, name: str) -> None:
-        label = self.labels.pop(name)
-        del self._names[label]
-        self._graph.mark_deleted(label)
-        self._dead += 1
-        if self._dead * 2 >= self._next and self.labels:
-            self._rebuild()
 
-    def search(self, vector: Vector, k: int) -> Neighbours:
-        labels, distances = self._graph.knn_query(vector.reshape(1, -1), k=min(k, len(self.labels)), num_threads=1)
-        return [(self._names[int(label)], 1.0 - float(distance)) for label, distance in zip(labels[0], distances[0], strict=True)
-                if int(label) in self._names]
-
-    @property
-    def bytes(self) -> int:
-        return int(self._graph.get_max_elements()) * (4 * self.dimensions + GRAPH_BYTES) + RECORD_BYTES * len(self.labels)
-
-    def _make(self, capacity: int) -> Any:
-        import hnswlib  # noqa: PLC0415 (only a large partition needs it)
-
-        graph = hnswlib.Index(space="ip", dim=self.dimensions)
-        graph.init_index(max_elements=max(capacity, 2 * BRUTE_FORCE), M=M, ef_construction=EF_CONSTRUCTION)
-        graph.set_ef(EF)
-        graph.set_num_threads(1)
-        return graph
-
-    def _extend(self, names: list[str], vectors: NDArray[np.float32]) -> None:
-        labels = range(self._next, self._next + len(names))
-        self._graph.add_items(vectors, list(labels), num_threads=1)
-        self._next += len(names)
-        self.labels.update(zip(names, labels, strict=True))
-        self._names.update(zip(labels, names, strict=True))
-
-    def _rebuild(self) -> None:
-        names = list(self.labels)
-        vectors = np.asarray(self._graph.get_items([self.labels[name] for name in names]), dtype=np.float32)
-        self.labels, self._names, self._next, self._dead = {}, {}, 0, 0
-        self._graph = self._make(2 * len(names))
-        self._extend(names, vectors)
+@dataclass(slots=True)
+class _Part:
+    form: Form
+    records: dict[int, _Record] = field(default_factory=dict)
+    job: Future[Graph] | None = None
+    failed: bool = False
 
 
 class VectorIndex:
-    """Indexes vectors by partition; ``max_entries`` and ``max_bytes`` hold over all partitions."""
+    """Indexes vectors by partition; ``max_entries`` and ``max_bytes`` (up to a quarter more) hold over all partitions.
 
-    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+    ``executor`` builds graphs; None: a thread of its own, started with the first and of low priority.
+    """
+
+    def __init__(self, *, max_entries: int, max_bytes: int, executor: Executor | None = None) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._partitions: OrderedDict[str, _Matrix | _Graph] = OrderedDict()
-        self._homes: OrderedDict[str, str] = OrderedDict()
+        self._executor = executor
+        self._partitions: OrderedDict[str, _Part] = OrderedDict()
+        self._records: dict[str, _Record] = {}
+        self._next = 0
+        self._stop = threading.Event()
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._homes)
+        return len(self._records)
 
-    def add(self, partition: str, exact: str, vector: Vector, expires: float) -> None:  # noqa: ARG002 (stores know expiry)
-        """Index an entry; the same entry again replaces it. A vector of other dimensions than its partition's is ignored."""
-        if exact in self._homes:
-            self.remove(exact)
+    def add(self, partition: str, exact: str, vector: Vector, expires: float, text: str = "") -> None:
+        """Index an entry, or renew the expiry of the one that answers the same text under that key already.
+
+        A vector of other dimensions than its partition's is ignored.
+        """
+        known = self._records.get(exact)
+        if known is not None and known.partition == partition and known.text == text:
+            # It comes twice: from the request that stored it, and over the stream that told everyone.
+            known.expires = expires
+            return
+        self.remove(exact)
         part = self._partitions.get(partition)
         if part is None:
-            part = self._partitions[partition] = _Matrix(len(vector))
-        elif len(vector) != _dimensions(part):
+            part = self._partitions[partition] = _Part(Matrix(len(vector)))
+            self.bytes += PARTITION_BYTES
+        elif len(vector) != part.form.dimensions:
             return
-        before = part.bytes if len(part) else 0
-        part.add(exact, vector)
-        if isinstance(part, _Matrix) and len(part) > BRUTE_FORCE:
-            part = self._partitions[partition] = _Graph(part.names, part.vectors())
+        record = _Record(exact, partition, self._next, expires, text)
+        self._next += 1
+        part.form.add(record.label, vector)
+        part.records[record.label] = record
+        self._records[exact] = record
+        self.bytes += _size(record, part)
         self._partitions.move_to_end(partition)
-        self._homes[exact] = partition
-        self.bytes += part.bytes - before
-        while len(self._homes) > self._max_entries:
-            self.remove(next(iter(self._homes)))
-        while self.bytes > self._max_bytes and len(self._partitions) > 1:
-            self._drop(next(iter(self._partitions)))
+        self._tend(part)
+        while len(self._records) > self._max_entries or self.bytes > self._max_bytes:
+            self._evict()
 
     def remove(self, exact: str) -> None:
         """Forget an entry; nothing happens where it is not known."""
-        partition = self._homes.pop(exact, None)
-        if partition is None:
+        record = self._records.pop(exact, None)
+        if record is None:
             return
-        part = self._partitions[partition]
-        before = part.bytes
-        part.remove(exact)
-        if len(part):
-            self.bytes += part.bytes - before
+        part = self._partitions[record.partition]
+        part.form.remove(record.label)
+        del part.records[record.label]
+        self.bytes -= _size(record, part)
+        if part.records:
+            self._tend(part)
         else:
-            del self._partitions[partition]
-            self.bytes -= before
+            self._forget(record.partition)
 
-    def search(self, partition: str, vector: Vector, k: int) -> Neighbours:
-        """The ``k`` nearest entries of a partition with their cosines, nearest first."""
-        part = self._partitions.get(partition)
-        if part is None or len(vector) != _dimensions(part):
-            return []
-        self._partitions.move_to_end(partition)
-        return part.search(vector, k)
+    def search(self, partition: str, vector: Vector, k: int, now: float) -> list[Neighbour]:
+        """The ``k`` nearest entries of a partition that have not expired at ``now`` (Unix seconds), nearest first."""
+        for _ in range(ROUNDS):
+            part = self._partitions.get(partition)
+            if part is None or len(vector) != part.form.dimensions:
+                return []
+            self._partitions.move_to_end(partition)
+            self._tend(part)
+            found = [(part.records[label], score) for label, score in part.form.search(vector, k)]
+            expired = [record for record, _ in found if record.expires <= now]
+            for record in expired:
+                self.remove(record.exact)
+            if not expired:
+                break
+        return [Neighbour(record.exact, record.text, min(1.0, score)) for record, score in found if record.expires > now]
+
+    def __contains__(self, partition: str) -> bool:
+        return partition in self._partitions
 
     def clear(self) -> None:
         """Forget everything."""
-        self._partitions.clear()
-        self._homes.clear()
+        for partition in list(self._partitions):
+            self._forget(partition)
+        self._records.clear()
         self.bytes = 0
 
-    def _drop(self, partition: str) -> None:
+    def close(self) -> None:
+        """Forget everything and stop building."""
+        self._stop.set()
+        self.clear()
+        if isinstance(self._executor, _Builder):
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    # --- bounds ---
+    def _evict(self) -> None:
+        part = next(iter(self._partitions.values()))
+        self.remove(next(iter(part.records.values())).exact)
+
+    def _forget(self, partition: str) -> None:
         part = self._partitions.pop(partition)
-        self.bytes -= part.bytes
-        for exact in list(part.places if isinstance(part, _Matrix) else part.labels):
-            del self._homes[exact]
+        self.bytes -= PARTITION_BYTES
+        if part.job is not None:
+            part.job.cancel()
+
+    # --- form ---
+    def _tend(self, part: _Part) -> None:
+        """Take over a finished graph, or have one built where it is due."""
+        if part.job is not None:
+            if part.job.done():
+                self._adopt(part, part.job)
+            return
+        matrix_full = isinstance(part.form, Matrix) and len(part.form) > BRUTE_FORCE
+        half_dead = part.form.dead > max(len(part.form), BRUTE_FORCE)
+        if half_dead and len(part.form) <= BRUTE_FORCE // 2:
+            self._change(part, self._matrix(part))
+        elif (matrix_full or half_dead) and not part.failed and not self._stop.is_set():
+            self._submit(part, None, list(part.records))
+
+    def _matrix(self, part: _Part) -> Matrix:
+        matrix = Matrix(part.form.dimensions)
+        labels = list(part.records)
+        for label, vector in zip(labels, part.form.vectors(labels), strict=True):
+            matrix.add(label, vector)
+        return matrix
+
+    def _adopt(self, part: _Part, job: Future[Graph]) -> None:
+        part.job = None
+        failure = None if job.cancelled() else job.exception()
+        if job.cancelled() or failure is not None:
+            # A partition whose graph cannot be built stays a matrix: slow beyond some 100,000 entries, never wrong.
+            part.failed = True
+            logger.error("the graph of a cache partition could not be built", extra={"error": type(failure).__name__})
+            return
+        graph = job.result()
+        late = [label for label in part.records if label not in graph.labels]
+        if len(late) > FEW:
+            self._submit(part, graph, late)
+            return
+        if late:
+            graph.extend(late, part.form.vectors(late))
+        for label in graph.labels - part.records.keys():
+            graph.remove(label)
+        self._change(part, graph)
+
+    def _change(self, part: _Part, form: Form) -> None:
+        self.bytes -= sum(_size(record, part) for record in part.records.values())
+        part.form = form
+        self.bytes += sum(_size(record, part) for record in part.records.values())
+
+    def _submit(self, part: _Part, graph: Graph | None, labels: list[int]) -> None:
+        if self._executor is None:
+            self._executor = _Builder()
+        part.job = self._executor.submit(build, graph, labels, part.form.vectors(labels), self._stop)
 
 
-def _dimensions(part: _Matrix | _Graph) -> int:
-    return int(part.rows.shape[1]) if isinstance(part, _Matrix) else part.dimensions
+class _Builder(ThreadPoolExecutor):
+    """One thread that gives way to the event loop's."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1, thread_name_prefix="cache-index", initializer=_give_way)
+
+
+def _give_way() -> None:
+    # Linux keeps a niceness per thread; elsewhere there is no such call.
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BUILDER_NICENESS)
+
+
+def _size(record: _Record, part: _Part) -> int:
+    graph = GRAPH_BYTES if isinstance(part.form, Graph) else 0
+    return RECORD_BYTES + 4 * part.form.dimensions + len(record.text) + graph

@@ -45,9 +45,16 @@ def derive_key(plan: Plan, embedder: str) -> CacheKey | Miss:
 
     ``embedder`` is the embedder's id, empty where there is only the exact tier.
     """
-    terms = plan.cache
-    if terms is None:
+    if plan.cache is None:
         return Miss("disabled")
+    try:
+        return _derived(plan, plan.cache, embedder)
+    except TypeError:
+        # In-process callers may pass what JSON cannot say (an integer beyond 64 bits, half of a surrogate pair).
+        return Miss("ineligible", "not-json")
+
+
+def _derived(plan: Plan, terms: CacheTerms, embedder: str) -> CacheKey | Miss:
     body = {name: value for name, value in plan.request.body.items() if name not in LEFT_OUT}
     if plan.family == "embeddings":
         return _key(plan, terms, embedder, body, text=None, why="embeddings")
@@ -92,8 +99,9 @@ def _question(body: Mapping[str, Any]) -> tuple[str | None, str]:
     if last.get("role") != "user":
         return None, "last-message"
     content = last.get("content")
-    if isinstance(content, list) and len(content) == 1 and content[0].get("type") == "text":
-        content = content[0].get("text")
+    if isinstance(content, list) and len(content) == 1 and set(content[0]) == {"type", "text"}:
+        # A text in one block without anything else is the same as the text itself.
+        content = content[0]["text"]
     if not isinstance(content, str):
         return None, "not-text"
     if not content.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from stratarouter_runtime.model.cache import CacheEntry, Vector
 
@@ -39,19 +39,17 @@ class MemoryStore:
         self._entries.move_to_end(exact)
         return entry
 
-    async def get_many(self, exacts: Sequence[str]) -> list[CacheEntry | None]:
-        return [await self.get(exact) for exact in exacts]
-
     async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
         size = _size(entry)
         if size > min(MAX_ENTRY_BYTES, self._max_bytes):
             return False
-        if entry.exact in self._entries:
-            self._drop(entry.exact)
+        former = self._entries.pop(entry.exact, None)
+        if former is not None:
+            self._bytes -= _size(former)
         self._entries[entry.exact] = entry
         self._bytes += size
         if vector is not None and self._follower is not None:
-            self._follower.added(entry.partition, entry.exact, vector, entry.expires())
+            self._follower.added(entry.partition, entry.exact, vector, entry.expires(), entry.text or "")
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
         return True

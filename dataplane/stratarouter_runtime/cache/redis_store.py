@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import ConnectionPool, Redis
-from redis.exceptions import MaxConnectionsError, RedisError
+from redis.exceptions import MaxConnectionsError, ReadOnlyError, RedisError, ResponseError
 
 from stratarouter_runtime.config import ConfigError
 from stratarouter_runtime.model.cache import CacheEntry, Vector
@@ -29,8 +29,14 @@ from .store import Follower, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-COMMAND_SECONDS = 0.05
+COMMAND_SECONDS = 0.04
 """What a look-up may wait for Redis: beyond it, a miss serves the caller better."""
+SUSPECT_SECONDS = 0.01
+"""What it may wait while the last command failed: a request asks more than once."""
+LATE_SECONDS = 0.02
+"""By how much the event loop itself may be late before a time-out is its fault rather than Redis'."""
+STREAM_MS = 24 * 3600 * 1000
+"""Milliseconds a stream outlives its last record at least."""
 STORE_SECONDS = 1.0
 """Storing happens after the reply and may take longer."""
 PROBE_SECONDS = 2.0
@@ -66,14 +72,6 @@ class RedisStore:
     async def get(self, exact: str) -> CacheEntry | None:
         return decode(await self._ask(cast("Awaitable[bytes | None]", self._client.hget(self._prefix + exact, "entry"))))
 
-    async def get_many(self, exacts: Sequence[str]) -> list[CacheEntry | None]:
-        if len(exacts) == 1:
-            return [await self.get(exacts[0])]
-        pipeline = self._client.pipeline(transaction=False)
-        for exact in exacts:
-            pipeline.hget(self._prefix + exact, "entry")
-        return [decode(value) for value in await self._ask(pipeline.execute())]
-
     async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
         value = encode(entry)
         if value is None:
@@ -84,6 +82,8 @@ class RedisStore:
         pipeline.pexpire(key, max(1, int(entry.ttl * 1000)))
         if vector is not None:
             pipeline.xadd(self._stream, cast("Any", put_record(entry, vector)), maxlen=self._max_entries, approximate=True)
+            # A stream that nobody writes any more (another embedder, a deployment that is gone) ends with its entries.
+            pipeline.pexpire(self._stream, max(int(entry.ttl * 1000), STREAM_MS))
         await self._ask(pipeline.execute(), STORE_SECONDS)
         return True
 
@@ -114,21 +114,22 @@ class RedisStore:
         if not self.up:
             _discard(command)
             raise StoreUnavailable("redis is not answering")
+        if self._failures and seconds == COMMAND_SECONDS:
+            seconds = SUSPECT_SECONDS
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(due):
                 answer = await command
-        except MaxConnectionsError:
-            # Too busy is this pod's own trouble, not Redis'.
-            self.errors += 1
-            raise StoreUnavailable("too many commands at once") from None
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+            self.errors += 1
+            if not _is_ours(error, loop.time() - due):
+                self._failed(error)
             raise StoreUnavailable(type(error).__name__) from None
         self._failures = 0
         return answer
 
     def _failed(self, error: BaseException) -> None:
-        self.errors += 1
         self._failures += 1
         if self._failures >= FAILURES and self.up:
             self.up = False
@@ -156,6 +157,16 @@ def _client(url: str, *, connections: int = CONNECTIONS) -> Redis:
         raise ConfigError("InvalidRedisUrl", "the Redis URL must be redis://, rediss:// or unix://, with host, port and "
                                              "database as in redis://user:password@host:6379/0") from None
     return Redis(connection_pool=pool)
+
+
+def _is_ours(error: BaseException, late: float) -> bool:
+    """Whether a failure says nothing of Redis' health: it answered with a refusal, or this pod was too busy to hear it."""
+    if isinstance(error, MaxConnectionsError):
+        return True
+    if isinstance(error, TimeoutError):
+        return late > LATE_SECONDS
+    # Out of memory, no permission, a wrong type: an answer. Not so "read only", from a master that has been demoted.
+    return isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError)
 
 
 def _discard(command: Awaitable[Any]) -> None:

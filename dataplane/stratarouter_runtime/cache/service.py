@@ -6,6 +6,7 @@ and its expiry, whatever the index or the store said; an answer found by similar
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +15,8 @@ import numpy as np
 
 from stratarouter_runtime.model.cache import CacheEntry, CacheKey, Embedder, Hit, Miss, Vector
 
-from .guard import verdict
-from .index import VectorIndex
+from .guard import verdict, warm
+from .index import Neighbour, VectorIndex
 from .store import Store, StoreUnavailable
 
 NEIGHBOURS = 5
@@ -36,18 +37,22 @@ class SemanticCache:
 
     async def start(self) -> None:
         """Follow the store; what exists is indexed in the background while the exact tier serves."""
+        if self._embedder is not None:
+            await asyncio.to_thread(warm)
         await self._store.start(self)
 
     async def aclose(self) -> None:
-        """Stop following and close the store. The embedder belongs to whoever made it."""
+        """Stop following, close the store and the index. The embedder belongs to whoever made it."""
         await self._store.aclose()
+        if self._index is not None:
+            self._index.close()
 
     async def lookup_exact(self, key: CacheKey, *, max_age: float | None = None) -> Hit | Miss:
         """The same canonical request in the same partition."""
         try:
             entry = await self._store.get(key.exact)
         except StoreUnavailable:
-            return self._miss(Miss("backend"), final=True)
+            return self._miss(Miss("backend"), final=key.text is None)
         if entry is None or not self._usable(entry, key, max_age):
             return self._miss(Miss("absent", key.exact_only), final=key.text is None)
         self._counts["exactHits"] += 1
@@ -59,17 +64,21 @@ class SemanticCache:
         embedder, index = self._embedder, self._index
         if embedder is None or index is None or key.text is None:
             return self._miss(Miss("exact-only", key.exact_only))
+        if key.partition not in index and vector is None:
+            # Nothing can answer: the vector is only needed for storing, which is off the request's path. A given one goes on,
+            # because the entry must be stored with it: the embedder's would be of another space than the caller's next.
+            return self._miss(Miss("absent"))
         given = await self._vector(embedder, key.text, vector)
         if isinstance(given, Miss):
             return self._miss(given)
-        near = index.search(key.partition, given, NEIGHBOURS)
+        near = index.search(key.partition, given, NEIGHBOURS, self._clock())
         if not near:
             return self._miss(Miss("absent", vector=given))
         least = embedder.threshold if threshold is None else threshold
         # Float32 cosines of equal vectors fall a rounding error short of 1.
-        close = [(exact, score) for exact, score in near if score >= least - 1e-6]
+        close = [neighbour for neighbour in near if neighbour.score >= least - 1e-6]
         if not close:
-            return self._miss(Miss("below-threshold", score=near[0][1], vector=given))
+            return self._miss(Miss("below-threshold", score=near[0].score, vector=given))
         return await self._judge(key, close, given, max_age)
 
     async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Vector | None = None) -> bool:
@@ -82,7 +91,7 @@ class SemanticCache:
         except StoreUnavailable:
             return False
         if kept and vector is not None and key.text is not None:
-            self.added(entry.partition, entry.exact, vector, entry.expires())
+            self.added(entry.partition, entry.exact, vector, entry.expires(), key.text)
         return kept
 
     async def delete(self, exact: str) -> bool:
@@ -105,10 +114,10 @@ class SemanticCache:
                 "embedderShed": self.shed}
 
     # --- the store's follower ---
-    def added(self, partition: str, exact: str, vector: Vector, expires: float) -> None:
+    def added(self, partition: str, exact: str, vector: Vector, expires: float, text: str) -> None:
         """Index an entry that somebody put."""
         if self._index is not None and expires > self._clock():
-            self._index.add(partition, exact, vector, expires)
+            self._index.add(partition, exact, vector, expires, text)
 
     def removed(self, exact: str) -> None:
         """Forget an entry that is gone."""
@@ -134,24 +143,24 @@ class SemanticCache:
             return Miss("embedder")
         return embedded
 
-    async def _judge(self, key: CacheKey, close: list[tuple[str, float]], vector: Vector, max_age: float | None) -> Hit | Miss:
-        try:
-            entries = await self._store.get_many([exact for exact, _ in close])
-        except StoreUnavailable:
-            return self._miss(Miss("backend", vector=vector))
-        refused = Miss("absent", score=close[0][1], vector=vector)
-        for (exact, score), entry in zip(close, entries, strict=True):
+    async def _judge(self, key: CacheKey, close: list[Neighbour], vector: Vector, max_age: float | None) -> Hit | Miss:
+        """The nearest that the guard allows and that is still there."""
+        refused = Miss("absent", score=close[0].score, vector=vector)
+        for neighbour in close:
+            said = verdict(neighbour.text, key.text or "")
+            if not said.allowed:
+                if refused.reason != "guard":
+                    refused = Miss("guard", said.reason, neighbour.score, vector)
+                continue
+            try:
+                entry = await self._store.get(neighbour.exact)
+            except StoreUnavailable:
+                return self._miss(Miss("backend", vector=vector))
             if entry is None:
-                self.removed(exact)
-                continue
-            if not self._usable(entry, key, max_age) or entry.text is None:
-                continue
-            said = verdict(entry.text, key.text or "")
-            if said.allowed:
+                self.removed(neighbour.exact)
+            elif entry.text == neighbour.text and self._usable(entry, key, max_age):
                 self._counts["semanticHits"] += 1
-                return Hit(entry, "semantic", score, self._age(entry))
-            if refused.reason != "guard":
-                refused = Miss("guard", said.reason, score, vector)
+                return Hit(entry, "semantic", neighbour.score, self._age(entry))
         return self._miss(refused)
 
     def _usable(self, entry: CacheEntry, key: CacheKey, max_age: float | None) -> bool:

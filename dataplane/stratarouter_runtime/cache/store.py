@@ -5,7 +5,6 @@ Invariants: every method is bounded in time; a store that cannot answer raises `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from stratarouter_runtime.model.cache import CacheEntry, Vector
@@ -18,8 +17,8 @@ class StoreUnavailable(Exception):  # noqa: N818 (says what is the case)
 class Follower(Protocol):
     """Who must hear of entries, whoever put them: the index."""
 
-    def added(self, partition: str, exact: str, vector: Vector, expires: float) -> None:
-        """An entry with a vector is there; ``expires`` in Unix seconds."""
+    def added(self, partition: str, exact: str, vector: Vector, expires: float, text: str) -> None:
+        """An entry with a vector is there; ``expires`` in Unix seconds, ``text`` the question it answers."""
 
     def removed(self, exact: str) -> None:
         """An entry is gone."""
@@ -41,9 +40,6 @@ class Store(Protocol):
 
     async def get(self, exact: str) -> CacheEntry | None:
         """One entry."""
-
-    async def get_many(self, exacts: Sequence[str]) -> list[CacheEntry | None]:
-        """Entries in the order asked for."""
 
     async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
         """Keep an entry and tell every follower; False where it is too large."""
@@ -68,9 +64,6 @@ class MissingStore:
     errors = 0
 
     async def get(self, exact: str) -> CacheEntry | None:  # noqa: ARG002 (the protocol's)
-        raise StoreUnavailable("the Redis URL is missing")
-
-    async def get_many(self, exacts: Sequence[str]) -> list[CacheEntry | None]:  # noqa: ARG002 (the protocol's)
         raise StoreUnavailable("the Redis URL is missing")
 
     async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:  # noqa: ARG002 (the protocol's)

@@ -30,6 +30,8 @@ class EventStream:
         self._comment: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(keepalive, self._tick)
         self.response: web.StreamResponse | None = None
+        self.ended = False
+        """Whether the body is complete."""
 
     async def send(self, frames: bytes) -> None:
         """Write whole frames; waits while the client does not read."""
@@ -42,6 +44,7 @@ class EventStream:
         self.close()
         if self.response is not None:
             await self.response.write_eof()
+            self.ended = True
 
     def close(self) -> None:
         """Stop keeping the connection alive; the body stays incomplete unless ``end`` was called."""

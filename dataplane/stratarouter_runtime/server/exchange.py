@@ -31,6 +31,8 @@ CLIENT_CLOSED = 499
 """nginx's status for a client that went away; only metrics and logs see it."""
 WRITE_SLACK_SECONDS = 5.0
 """How much longer than the deadline a client may take to read the end of its answer."""
+ROOM = 48 * 1024
+"""Bytes that surely can be written without waiting for the client: asyncio waits from 64 KiB on, head included."""
 
 
 class Dialect(Protocol):
@@ -51,37 +53,61 @@ class Exchange:
         self.request = request
         self.execution = execution
         self.events: EventStream | None = None
+        self._unread = False
+        """Whether the rest of the request will not be read: then its connection ends with the reply."""
 
     async def body(self) -> bytes:
-        """The request's body; raises ``RequestError`` 413 above the limit and 408 when it does not arrive in time."""
+        """The request's body; raises ``RequestError``: 413 above the limit, 408 when it does not arrive in time, 400 for a
+        body that its own framing or compression contradicts.
+        """
         config = self.door.runtime.parts.snapshot.runtime
         limit = config.server.max_body_bytes
         if (self.request.content_length or 0) > limit:
             raise _too_large(limit)
-        content = self.request.content
+        # Nearly always it has come together with the head, and no timer is needed.
+        arrived = self.request.content.is_eof()
         try:
-            async with asyncio.timeout(config.execution.timeout_seconds):
-                body = await content.readany()
-                while not content.at_eof():
-                    if len(body) > limit:
-                        raise _too_large(limit)
-                    body += await content.readany()
-        except TimeoutError:
-            raise RequestError("RequestTimeout", "The request's body did not arrive in time.", status=408) from None
+            body = self.request.content.read_nowait() if arrived else await self._arriving(limit, config.execution.timeout_seconds)
+        except web.RequestPayloadError:
+            self._unread = True
+            raise RequestError("InvalidBody", "The request's body cannot be read: its framing or compression is broken.") from None
         if len(body) > limit:
             raise _too_large(limit)
         return body
+
+    async def _arriving(self, limit: int, seconds: float) -> bytes:
+        """The body as it comes, up to the read that exceeds the limit."""
+        content = self.request.content
+        parts: list[bytes] = []
+        left = limit
+        try:
+            async with asyncio.timeout(seconds):
+                while left >= 0 and (part := await content.readany()):
+                    parts.append(part)
+                    left -= len(part)
+        except TimeoutError:
+            self._unread = True
+            raise RequestError("RequestTimeout", "The request's body did not arrive in time.", status=408) from None
+        return b"".join(parts)
 
     async def json(self, body: bytes, status: int = 200, extra: dict[str, str] | None = None) -> web.Response:
         """Send a whole reply, and wait until it is out so that a client that stops reading is noticed."""
         response = web.Response(body=body, status=status, headers=extra or headers.of(self.execution),
                                 content_type="application/json")
-        if self.door.drain.draining:
+        if self.door.drain.draining or self._unread:
             response.force_close()
-        async with asyncio.timeout(self._write_timeout()):
-            await response.prepare(self.request)
-            await response.write_eof()
+        transport = self.request.transport
+        if transport is not None and transport.get_write_buffer_size() + len(body) <= ROOM:
+            await self._send(response)  # a timer would cost more than the writing
+        else:
+            await self._taken(self._send(response))
+        if self._unread:
+            self.request.protocol.force_close()
         return response
+
+    async def _send(self, response: web.Response) -> None:
+        await response.prepare(self.request)
+        await response.write_eof()
 
     def open_events(self) -> EventStream:
         """Start a stream; nothing is sent yet."""
@@ -95,8 +121,19 @@ class Exchange:
         timeout = self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds
         return self.execution.started + timeout + WRITE_SLACK_SECONDS
 
-    def _write_timeout(self) -> float:
-        return self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds + WRITE_SLACK_SECONDS
+    def abandon(self) -> None:
+        """Drop the connection with what waits in it: closing it would wait for a client that reads no more."""
+        transport = self.request.transport
+        if transport is not None:
+            transport.abort()
+
+    async def _taken(self, writing: Awaitable[None]) -> None:
+        """Wait until the client has taken what is written; raises ``ConnectionAbortedError`` where it does not."""
+        try:
+            async with asyncio.timeout(self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds + WRITE_SLACK_SECONDS):
+                await writing
+        except TimeoutError:
+            raise ConnectionAbortedError("the client stopped reading") from None
 
     async def refuse(self, error: StrataError) -> web.StreamResponse:
         """Answer with an error: as a body, or inside the stream where one has begun."""
@@ -106,8 +143,8 @@ class Exchange:
             if events is not None:
                 events.close()
             return await self.json(self.door.dialect.error_body(error), error.status, headers.of_error(self.execution, error))
-        await events.send(self.door.dialect.error_frame(error))
-        await events.end()
+        await self._taken(events.send(self.door.dialect.error_frame(error)))
+        await self._taken(events.end())
         return events.response
 
 
@@ -136,8 +173,12 @@ class Door:
                     scope.status = execution.error.status if execution.error else response.status
                     return response
                 except (asyncio.CancelledError, ConnectionError):
-                    scope.status = CLIENT_CLOSED
-                    raise
+                    # Many clients leave with the last event: that answer was complete.
+                    complete = exchange.events is not None and exchange.events.ended
+                    scope.status = 200 if complete else CLIENT_CLOSED
+                    exchange.abandon()
+                    # Also for a failed write: to aiohttp anything else would be a defect of ours.
+                    raise asyncio.CancelledError from None
                 finally:
                     if exchange.events is not None:
                         exchange.events.close()

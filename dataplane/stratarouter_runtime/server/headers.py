@@ -79,4 +79,6 @@ def money(value: Decimal) -> str:
 
 def safe(value: str) -> str:
     """A value reduced to what a header, also inside quotes, may hold."""
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return value[:256]
     return _UNSAFE.sub("_", value)[:256]

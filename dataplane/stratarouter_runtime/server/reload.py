@@ -140,14 +140,13 @@ class Reloader:
 def _walk(path: Path, depth: int = 2) -> Iterator[str]:
     """The path, and what is in it down to ``depth`` folders, sorted; the kubelet's own ``..`` entries left out."""
     yield str(path)
-    if depth and path.is_dir():
-        try:
-            inside = sorted(path.iterdir())
-        except OSError:
-            return
-        for each in inside:
-            if not each.name.startswith(".."):
-                yield from _walk(each, depth - 1)
+    try:
+        inside = sorted(path.iterdir()) if depth and path.is_dir() else []
+    except OSError:  # also is_dir() raises, where a folder above may not be searched
+        return
+    for each in inside:
+        if not each.name.startswith(".."):
+            yield from _walk(each, depth - 1)
 
 
 def _stat(path: str) -> tuple[str, int, int, int]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from builders import pool, provider, runtime
+
+if not os.environ.get("STRATA_TEST_KUBECONFIG"):
+    pytest.skip("STRATA_TEST_KUBECONFIG names no cluster (`make e2e` sets it)", allow_module_level=True)
 
 Kubectl = Callable[..., str]
 SECRET = {"name": "openai", "key": "apiKey"}

@@ -8,6 +8,7 @@ from builders import runtime
 from fakes.operator_world import World, a_running_world
 from stratarouter_operator.acknowledge import PATIENCE
 from stratarouter_operator.cluster import POD, RUNTIME_CONFIG
+from stratarouter_operator.conditions import find
 from stratarouter_operator.pods import TOUCH
 from stratarouter_operator.reconcile import FIGURES_EVERY
 
@@ -77,8 +78,11 @@ async def test_touches_are_repeated_after_a_second_and_then_with_backoff() -> No
     change(world)
     await world.settle(0.9)
     assert touches(world) == 1
-    await world.settle(0.3)
+    first = touched(world, pod.name)
+    await world.clock.advance(0.2)
+    await world.reconcile(marked=False)
     assert touches(world) == 2
+    assert touched(world, pod.name) != first, "an equal value would wake no kubelet"
     await world.settle(60)
     assert 6 <= touches(world) <= 8
     await world.settle(600)
@@ -248,6 +252,30 @@ async def test_a_missing_secret_is_named() -> None:
     assert world.condition("Accepted") == ("True", "Valid")
 
 
+async def test_what_pods_said_of_the_last_configuration_holds_for_that_one_until_they_speak_again() -> None:
+    """No flicker on each change, and no claim for a generation that nobody has loaded."""
+    world = await a_running_world()
+    for pod in world.pods.values():
+        pod.deaf = True
+    before = find(world.status["conditions"], "ResolvedRefs")
+    change(world)
+    await world.settle(5)
+    assert find(world.status["conditions"], "ResolvedRefs") == before
+    assert before["observedGeneration"] == 1
+    for pod in world.pods.values():
+        pod.deaf, pod.missing = False, [MISSING]
+    await world.settle(20)
+    assert world.condition("ResolvedRefs") == ("False", "SecretNotFound")
+    assert find(world.status["conditions"], "ResolvedRefs")["observedGeneration"] == 2
+
+
+async def test_pods_of_a_new_template_have_said_nothing_yet() -> None:
+    world = await a_running_world()
+    world.apply(template={"annotations": {"new": "1"}})
+    await world.reconcile()
+    assert world.condition("ResolvedRefs") == ("Unknown", "NotReported")
+
+
 async def test_a_whole_secret_that_is_missing_is_named_too() -> None:
     world = await a_running_world(replicas=1)
     [pod] = world.pods.values()
@@ -284,12 +312,16 @@ async def test_a_secret_that_came_is_seen_within_seconds_of_the_touch() -> None:
     assert touches(world) == 0
 
 
-async def test_a_provider_that_refuses_its_key_is_worth_a_look_at_the_secret() -> None:
+async def test_a_rotated_secret_is_in_use_soon_after_its_old_key_is_refused() -> None:
+    """The kubelet alone would need minutes; the refusal makes the operator touch the pod within seconds."""
     world = await a_running_world(replicas=1)
     [pod] = world.pods.values()
+    await world.settle(7)
     pod.providers = [{"pool": "chat", "name": "primary", "state": "Degraded", "reason": "ProviderUnauthorized"}]
-    await world.settle(55)
-    assert touches(world) >= 2
+    await world.settle(11)
+    assert touches(world) == 1
+    await world.settle(60)
+    assert 6 <= touches(world) <= 7
 
 
 async def test_a_provider_that_is_only_overloaded_is_not() -> None:

@@ -439,6 +439,23 @@ async def test_a_status_written_over_a_newer_spec_is_not() -> None:
     assert world.status["observedGeneration"] == 3
 
 
+async def test_a_controller_that_writes_first_delays_no_adoption() -> None:
+    """The Deployment controller writes to what it sees at once; the record of our POST is rewritten all the same."""
+    world = World()
+    world.apply_pool()
+    world.apply()
+
+    def race(verb: str, kind: str, name: str) -> None:
+        if (verb, kind) == ("adopt", "Deployment"):
+            world.kube.before_write = lambda *_: None
+            world.kube.edit(DEPLOYMENT, name, lambda live: live["metadata"].setdefault("annotations", {}).update(revision="1"))
+
+    world.kube.before_write = race
+    await world.reconcile()
+    operations = {each["operation"] for each in world.kube.live(DEPLOYMENT, "assistant")["metadata"]["managedFields"]}
+    assert operations == {"Apply"}
+
+
 async def test_an_api_server_that_fails_in_the_middle_leaves_a_pass_to_be_repeated() -> None:
     world = World()
     world.apply_pool()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from .lexicon import words
+from .lexicon import DATES, UNITS, known_words
 from .order import swapped
 from .reading import Reading, read, surface
 
@@ -28,7 +28,7 @@ _ENOUGH = 2  # distinct words both sides must share before a light word more or 
 # Ways of asking that want the same answer. One marker alone: the other text does not say how it asks.
 _INTERCHANGEABLE = frozenset(
     frozenset(pair.split())
-    for pair in ("=how =want", "=what", "=want", "=do", "=exists =what", "=exists =is", "=do =want", "=do =how")
+    for pair in ("=how =want", "=what", "=want", "=do", "=exists =what", "=exists =is", "=do =want", "=do =how", "=howmany", "=howmuch")
 )
 
 
@@ -43,7 +43,7 @@ class GuardVerdict:
 
 def warm() -> None:
     """Read the word lists (a tenth of a second), so that no request does."""
-    words()
+    known_words()
     verdict("What is it?", "What is that?")
 
 
@@ -92,7 +92,11 @@ def _content(a: Reading, b: Reading) -> GuardVerdict | None:
     left, right = _unmatched(a, b), _unmatched(b, a)
     if not left and not right:
         return None
-    return _refused("name" if (left | right) & (a.names | b.names) else "word", left, right)
+    differing = left | right
+    for reason, kind in (("unit", UNITS), ("date", DATES), ("name", a.names | b.names)):
+        if differing & kind:
+            return _refused(reason, left, right)
+    return _refused("word", left, right)
 
 
 def _persons(a: Reading, b: Reading) -> GuardVerdict | None:

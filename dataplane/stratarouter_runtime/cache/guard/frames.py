@@ -21,6 +21,9 @@ _CONTRACTED = {
     "whats": "what is", "wheres": "where is", "hows": "how is", "whos": "who is", "whens": "when is", "whys": "why is",
     "thats": "that is", "theres": "there is", "pls": "please", "plz": "please", "thx": "thanks", "u": "you", "ur": "your",
     "w/o": "without",
+    "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday", "thurs": "thursday", "fri": "friday",
+    "jan": "january", "feb": "february", "apr": "april", "aug": "august", "sept": "september", "oct": "october", "nov": "november",
+    "dec": "december",
 }
 _IS = frozenset("what who where when why how that there here it he she this which".split())  # noqa: SIM905 (read as a line)
 _PART = re.compile("<([A-Z]+)>")

@@ -51,12 +51,15 @@ AFTER_NO_ARTICLE = _flat("after-no-article")
 FOREIGN = _flat("foreign")
 ENGLISH = _flat("english")
 PERSONS = _led("persons")
+FORMS = _led("forms")
 POLARITY = _led("polarity")
 ONES = _ordered("ones", 0)
 TENS = _ordered("tens", 20, 10)
 ORDINALS = _ordered("ordinals", 1)
 ROMAN = _ordered("roman", 1)
 MONTHS = _flat("months")
+DATES = _flat("dates")
+UNITS = _flat("units")
 IRREGULAR = {inflected: base for inflected, _, base in (pair.partition(":") for pair in _flat("irregular"))}
 
 
@@ -82,7 +85,7 @@ class Words:
 
 
 @lru_cache(maxsize=1)
-def words() -> Words:
+def known_words() -> Words:
     """The known words."""
     listed = [line for _, line in lines("words.txt")]
     return Words(list(dict.fromkeys([*listed, *synonyms()])))

@@ -18,6 +18,8 @@ _SHORT = 4  # up to so many carried words a changed place is a changed role
 def swapped(a: Reading, b: Reading) -> bool:
     """Whether the same words carry other roles in ``b`` than in ``a``."""
     left, right = _carried(a), _carried(b)
+    if _turned(a, b) or _turned(b, a):
+        return True
     if _reversed_roles(_roles(a), _roles(b)):
         return True
     if left != right:
@@ -28,6 +30,11 @@ def swapped(a: Reading, b: Reading) -> bool:
     if _passive(a) != _passive(b) and len(left) < 5:
         return len(left) > 1
     return len(set(a.persons)) > 1 and set(a.persons) == set(b.persons) and a.persons != b.persons
+
+
+def _turned(a: Reading, b: Reading) -> bool:
+    """Whether somebody who acts in one is only acted on in the other: "I lent Tom", "Tom lent me"."""
+    return bool((a.acting - a.suffering) & (b.suffering - b.acting))
 
 
 def _carried(reading: Reading) -> list[str]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .frames import expand, reframe, without_courtesy
-from .lexicon import AFTER_NO_ARTICLE, IGNORED, LIGHT, PERSONS, POLARITY, synonyms
+from .lexicon import AFTER_NO_ARTICLE, FORMS, IGNORED, LIGHT, PERSONS, POLARITY, synonyms
 from .numbers import with_numbers
 from .scan import Token, fold, scan
 from .script import is_english, strict_form
-from .words import american, lemma, respelled
+from .spelling import american, lemma, respelled
 
 _FACTS = frozenset({"number", "id", "url", "code", "quote", "op"})
 
@@ -32,7 +32,7 @@ class Reading:
     """The parts of one text.
 
     ``strict`` and ``plain`` are the text without its outer form; ``facts`` by kind; ``names`` the words written as names;
-    ``asks`` how it asks; ``items`` everything in its order. Only ``strict`` and ``plain`` are set where it is not English.
+    ``acting`` and ``suffering`` the persons that are subjects and objects; ``asks`` how it asks; ``items`` everything in its order. Only ``strict`` and ``plain`` are set where it is not English.
     """
 
     english: bool
@@ -44,6 +44,8 @@ class Reading:
     light: Counter[str] = field(default_factory=Counter)
     polarity: Counter[str] = field(default_factory=Counter)
     persons: tuple[str, ...] = ()
+    acting: frozenset[str] = frozenset()
+    suffering: frozenset[str] = frozenset()
     asks: frozenset[str] = frozenset()
     items: tuple[Item, ...] = ()
 
@@ -122,6 +124,7 @@ def _compose(tokens: list[Token], strict: str, plain: str) -> Reading:
             facts.setdefault(token.kind, Counter())[token.text] += 1
     items: list[Item] = []
     asks = set()
+    forms: dict[str, set[str]] = {"acting": set(), "suffering": set()}
     clause = Clause()
     for word in reframe(without_courtesy(" ".join(words))).split():
         if word.startswith("="):
@@ -129,6 +132,8 @@ def _compose(tokens: list[Token], strict: str, plain: str) -> Reading:
             clause = Clause(asked=word in _ACTS, other=word not in _ACTS)
             continue
         item = clause.place(_item(word, opaque, proper))
+        if item.role == "person" and word in FORMS:
+            forms[FORMS[word]].add(item.word)
         items.append(item)
     return Reading(
         english=True, strict=strict, plain=plain, facts=facts, names=frozenset(proper),
@@ -136,6 +141,7 @@ def _compose(tokens: list[Token], strict: str, plain: str) -> Reading:
         light=Counter(item.word for item in items if item.role == "light"),
         polarity=Counter(item.word for item in items if item.role == "polarity"),
         persons=tuple(item.word for item in items if item.role == "person"),
+        acting=frozenset(forms["acting"]), suffering=frozenset(forms["suffering"]),
         asks=frozenset(asks), items=tuple(item for item in items if item.word not in {"|", ","}),
     )
 

@@ -100,7 +100,7 @@ _GRAMMAR = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 _MONEY = {"$": "dollars", "\u20ac": "euros", "\u00a3": "pounds", "\u00a5": "yen", "\u20b9": "rupees", "\u20bd": "roubles"}
-_VERBATIM = {"url": "url", "mail": "id", "handle": "id", "flag": "code", "path": "code", "call": "code", "date": "number",
+_VERBATIM = {"mail": "id", "handle": "id", "flag": "code", "path": "code", "call": "code", "date": "number",
              "decade": "number", "time": "number", "version": "number", "id": "id", "grade": "id"}
 _PLAIN_SLASH = frozenset({"and/or", "he/she", "she/he", "his/her", "he/her", "w/o"})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from .lexicon import IRREGULAR, words
+from .lexicon import IRREGULAR, known_words
 
 _NEIGHBOURS = {
     key: frozenset(near)
@@ -33,7 +33,7 @@ def lemma(word: str) -> str:
         return IRREGULAR[word]
     if len(word) <= 3 or not word.isascii():
         return word
-    known = words()
+    known = known_words()
     bases = [base for base in _bases(word) if base in known]
     return IRREGULAR.get(bases[0], bases[0]) if bases else word
 
@@ -56,7 +56,7 @@ def _verb(stem: str) -> list[str]:
 
 
 def _by_rank(bases: list[str]) -> list[str]:
-    return sorted(bases, key=words().rank)
+    return sorted(bases, key=known_words().rank)
 
 
 # The first ending that fits decides; an empty result means that the word is not inflected.
@@ -76,7 +76,7 @@ def american(word: str) -> str:
     for british, ending in _BRITISH:
         if word.endswith(british) and len(word) > len(british) + 2:
             changed = word[: -len(british)] + ending
-            if changed in words() or ending.startswith("iz"):
+            if changed in known_words() or ending.startswith("iz"):
                 return changed
     return word
 
@@ -88,7 +88,7 @@ _BRITISH = [("isation", "ization"), ("ising", "izing"), ("ised", "ized"), ("ises
 @lru_cache(maxsize=16384)
 def respelled(word: str) -> str:
     """The known word meant by a misspelled one, else the word itself."""
-    known = words()
+    known = known_words()
     if len(word) < _SHORTEST_CORRECTED or not (word.isascii() and word.isalpha()) or word in known or lemma(word) in known:
         return word
     for slips in (_swapped, _doubled, _missing, _extra, _replaced):
