@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import RequestError
@@ -36,6 +36,10 @@ class Verdict:
     allowed: bool = False
     effect: Effect = "refused"
     route: str = ""
+
+    def with_effect(self, effect: Effect) -> Verdict:
+        """The same verdict with what came of it."""
+        return self if effect == self.effect else replace(self, effect=effect)
 
     def to_document(self) -> dict[str, Any]:
         """As JSON has it."""
