@@ -26,6 +26,7 @@ class Needs:
     def __init__(self, request: Request, input_tokens: Callable[[], int]) -> None:
         self._body = request.body
         self._input_tokens = input_tokens
+        self._whole: int | None = None
         self._chat = request.family == "chat"
         self.capabilities: Mapping[str, str] = _capabilities(self._body) if self._chat else {}
 
@@ -52,7 +53,10 @@ class Needs:
             param=self.capabilities.get(reason, "messages"))
 
     def _window(self) -> int:
-        return self._input_tokens() + ((output_tokens(self._body) or 0) if self._chat else 0)
+        """Tokens of input and output together."""
+        if self._whole is None:
+            self._whole = self._input_tokens() + ((output_tokens(self._body) or 0) if self._chat else 0)
+        return self._whole
 
 
 def _listed(left_out: Iterable[tuple[Candidate, str]]) -> str:

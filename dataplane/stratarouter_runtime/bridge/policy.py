@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from typing import Any
 
 from stratarouter_runtime.config.policy import Policy
@@ -27,7 +28,6 @@ from stratarouter_runtime.model.verdict import Effect, Verdict
 
 from .windows import windows
 
-_NANO = 9
 _UNIT = 10 ** 15
 """Amounts are whole units of 1e-15 dollars: prices have 9 decimals, and are for a million tokens."""
 
@@ -87,8 +87,9 @@ class Rules:
 
         ``everything`` gets also the verdicts of rules that hold.
         """
-        about_request = self._violations(((rule, None, check(facts)) for rule, check in self._request), everything)
-        by_candidate = [self._violations(self._checks(each, facts), everything) for each in candidates]
+        about_request = [verdict for rule, check in self._request
+                         if (verdict := self._verdict(rule, None, check(facts), everything)) is not None]
+        by_candidate = [self._violated(each, facts, everything) for each in candidates]
         found = [*about_request, *(verdict for violated in by_candidate for verdict in violated)]
         if self.on_violation == "dryRun":
             return Judgement(refused=False, kept=tuple(candidates), violations=_with(found, "reported"))
@@ -109,32 +110,31 @@ class Rules:
                 return Verdict(rule, value, limit, candidate, allowed=False, effect="refused", route=self.route)
         return None
 
-    def _violations(self, checked: Iterable[tuple[str, Candidate | None, tuple[bool, Any, Any]]],
-                    everything: list[Verdict] | None) -> list[Verdict]:
+    def _violated(self, candidate: Candidate, facts: Facts, everything: list[Verdict] | None) -> list[Verdict]:
         found: list[Verdict] = []
-        for rule, candidate, (allowed, value, limit) in checked:
-            if allowed and everything is None:
-                continue
-            verdict = Verdict(rule, value, limit, candidate, allowed, "held" if allowed else "refused", self.route)
-            if not allowed:
+        for rule, check in self._identity:
+            verdict = self._verdict(rule, candidate, check(candidate.provider, candidate.model, candidate.region), everything)
+            if verdict is not None:
                 found.append(verdict)
-            elif everything is not None:
-                everything.append(verdict)
+        if self._cap is not None:
+            cost = _least_cost(candidate, facts)
+            held = cost is not None and cost <= self._cap
+            if not held or everything is not None:
+                shown = (held, None if cost is None else _dollars(cost), self._limit)
+                verdict = self._verdict("maxCostPerRequestUsd", candidate, shown, everything)
+                if verdict is not None:
+                    found.append(verdict)
         return found
 
-    def _checks(self, candidate: Candidate, facts: Facts) -> Iterator[tuple[str, Candidate, tuple[bool, Any, Any]]]:
-        for rule, check in self._identity:
-            yield rule, candidate, check(candidate.provider, candidate.model, candidate.region)
-        if self._cap is not None:
-            yield "maxCostPerRequestUsd", candidate, self._cost(candidate, facts, self._cap)
-
-    def _cost(self, candidate: Candidate, facts: Facts, cap: int) -> tuple[bool, Any, Any]:
-        if candidate.rate is None:
-            return False, None, self._limit
-        cost = facts.input_tokens() * _nanos(candidate.rate.input)
-        if facts.generates:
-            cost += (facts.output_tokens or 1) * facts.answers * _nanos(candidate.rate.output)
-        return cost <= cap, _dollars(cost), self._limit
+    def _verdict(self, rule: str, candidate: Candidate | None, checked: tuple[bool, Any, Any],
+                 everything: list[Verdict] | None) -> Verdict | None:
+        """The verdict of a rule that is violated; one of a rule that holds is only noted, where that is wanted."""
+        allowed, value, limit = checked
+        if not allowed:
+            return Verdict(rule, value, limit, candidate, allowed=False, effect="refused", route=self.route)
+        if everything is not None:
+            everything.append(Verdict(rule, value, limit, candidate, allowed=True, effect="held", route=self.route))
+        return None
 
     def _affordable(self, kept: Sequence[Candidate], facts: Facts) -> int | None:
         """The output limit to set: the smallest that the cap affords among the candidates; None where none is needed."""
@@ -151,6 +151,16 @@ class Rules:
         # A vendor refuses a limit beyond its window.
         room = [each.context_tokens - facts.input_tokens() for each in kept if each.context_tokens is not None]
         return max(1, min([affordable, *room]))
+
+
+def _least_cost(candidate: Candidate, facts: Facts) -> int | None:
+    """What a request costs at least, and at most where its output is limited; None where the price is unknown."""
+    if candidate.rate is None:
+        return None
+    cost = facts.input_tokens() * _nanos(candidate.rate.input)
+    if facts.generates:
+        cost += (facts.output_tokens or 1) * facts.answers * _nanos(candidate.rate.output)
+    return cost
 
 
 def _request_rules(policy: Policy) -> Iterator[tuple[str, _Rule]]:
@@ -219,9 +229,10 @@ def _units(dollars: Decimal) -> int:
     return int(dollars.scaleb(15).to_integral_value(ROUND_CEILING))
 
 
+@lru_cache(maxsize=4_096)
 def _nanos(per_million: Decimal) -> int:
     """A price as whole units a token."""
-    return int(per_million.scaleb(_NANO).to_integral_value(ROUND_CEILING))
+    return int(per_million.scaleb(9).to_integral_value(ROUND_CEILING))
 
 
 def _dollars(units: int) -> str:

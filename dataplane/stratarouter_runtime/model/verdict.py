@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import RequestError
@@ -39,7 +39,9 @@ class Verdict:
 
     def with_effect(self, effect: Effect) -> Verdict:
         """The same verdict with what came of it."""
-        return self if effect == self.effect else replace(self, effect=effect)
+        if effect == self.effect:
+            return self
+        return Verdict(self.rule, self.value, self.limit, self.candidate, self.allowed, effect, self.route)
 
     def to_document(self) -> dict[str, Any]:
         """As JSON has it."""
