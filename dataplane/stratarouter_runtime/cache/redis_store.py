@@ -18,6 +18,8 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from stratarouter_runtime.config import ConfigError
@@ -175,7 +177,8 @@ class RedisStore:
 
 def _client(url: str, connections: int) -> Redis:
     try:
-        pool = BlockingConnectionPool.from_url(url, max_connections=connections, timeout=STORE_SECONDS, retry=None,
+        # Once more at once: after a restart of Redis each connection that was kept is found dead at its next use.
+        pool = BlockingConnectionPool.from_url(url, max_connections=connections, timeout=STORE_SECONDS, retry=Retry(NoBackoff(), 1),
                                                socket_connect_timeout=PROBE_SECONDS, health_check_interval=0)
     except ValueError:
         raise ConfigError("InvalidRedisUrl", "the Redis URL must be redis://, rediss:// or unix://, with host, port and "
