@@ -127,6 +127,8 @@ def begun(execution: Execution, *, started_at: float, decision: Mapping[str, Any
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
     """A text that every back end can hold, cut at ``limit`` characters."""
+    if text.isascii() and len(text) <= limit and "\0" not in text:
+        return text  # nearly always, and this is called for every name of every execution
     return text[:limit].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
