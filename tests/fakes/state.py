@@ -101,9 +101,11 @@ class TroubledStore(MemoryStore):
         self.forgetful = False
         self.refused: set[str] = set()
         self.gate: asyncio.Event | None = None
+        self.attempts = 0
         self.batches: list[list[Record]] = []
 
     async def write(self, records: Sequence[Record]) -> None:
+        self.attempts += 1
         if self.gate is not None:
             await self.gate.wait()
         if self.down:

@@ -296,6 +296,17 @@ async def test_a_cancelled_call_leaves_the_store_usable(postgres_database, sql):
     await store.aclose()
 
 
+async def test_no_named_statement_is_left_on_a_connection(postgres_database):
+    """So a pooler such as PgBouncer may give the connection to somebody else after each transaction."""
+    store = PostgresStore(postgres_database)
+    await store.write([made(), StreamCheckpoint("exec-1", 1, "a", 0.0)])
+    await store.execution("exec-1")
+    await store.append("job", "{}", 0.0)
+    found = await store._fetch("SELECT count(*) AS left_behind FROM pg_prepared_statements")
+    assert found[0]["left_behind"] == 0
+    await store.aclose()
+
+
 async def test_only_one_process_deletes_what_is_old_at_a_time(postgres_database, sql):
     """The others leave it to it."""
     from stratarouter_runtime.state.postgres import RETENTION_LOCK

@@ -162,7 +162,7 @@ async def test_closing_waits_for_the_batch_under_way_and_does_not_double_it():
     assert not closing.done()
     world.store.gate.set()
     await closing
-    assert [len(batch) for batch in world.store.batches] == [2]
+    assert ([len(batch) for batch in world.store.batches], world.store.attempts) == ([2], 1)
 
 
 async def test_closing_while_the_store_is_down_counts_what_is_lost(caplog):
