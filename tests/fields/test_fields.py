@@ -22,7 +22,7 @@ from fakes.otlp import grpc_collector, http_collector
 from fakes.vendor import FakeVendor
 from pod import running
 from stratarouter_operator.desired import TEMPLATE_HASH, Options, Owner, desired
-from stratarouter_operator.release import accept
+from stratarouter_operator.release import Release, accept
 from stratarouter_runtime.config import OPERATOR_FIELDS, ContractField, fields
 
 FIELDS = list(fields())
@@ -92,6 +92,17 @@ def test_a_hot_field_of_the_operator_changes_objects_and_keeps_the_pods(field: C
     before, after = (_manifests(field, value) for value in SHAPED[key(field)])
     assert _template_hash(before) == _template_hash(after)
     assert before != after
+
+
+@pytest.mark.parametrize("field", of(apply="hot"))
+def test_a_hot_field_of_the_pods_keeps_them_and_is_told_to_them(field: ContractField) -> None:
+    """The operator makes the same template of both settings, and another hash for the pods to acknowledge."""
+    probe = PROBES[key(field)]
+    vendors = FakeVendor(port=1), FakeVendor(port=2)
+    known = {"HTTP": "http://127.0.0.1:3", "GRPC": "http://127.0.0.1:4", "UNCONNECTED": "http://127.0.0.1:5/v1"}
+    before, after = (_release(_filled(documents(each, *vendors), known)) for each in (probe.base, probe.changed))
+    assert before.config_hash != after.config_hash
+    assert _template_hash(_desired(before)) == _template_hash(_desired(after))
 
 
 @pytest.mark.parametrize("field", of(apply="hot"))
@@ -169,7 +180,15 @@ def _manifests(field: ContractField, value: Any) -> dict[str, Any]:
         spec = merge(spec, _nested(field.path.split("."), value))
     else:
         with_refs = merge(with_refs, _nested(field.path.removeprefix("providers[].").split("."), value))
-    release = accept(runtime("assistant", namespace="default", generation=4, **spec), [pool("chat", with_refs, namespace="default")])
+    return _desired(accept(runtime("assistant", namespace="default", generation=4, **spec), [pool("chat", with_refs, namespace="default")]))
+
+
+def _release(resources: list[Document]) -> Release:
+    config, *others = resources
+    return accept(config, [each for each in others if each["kind"] == "ProviderPool"])
+
+
+def _desired(release: Release) -> dict[str, Any]:
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in desired(release, OWNER, OPTIONS)
             if not each["metadata"]["name"].startswith("assistant-config-")}
 
