@@ -64,4 +64,4 @@ class Retention:
             deleted += gone
             await self._sleep(PAUSE_SECONDS)
         if deleted:
-            logger.info("old state was deleted", extra={"deleted": deleted})
+            logger.info("old state was deleted", extra={"count": deleted})

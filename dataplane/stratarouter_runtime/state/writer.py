@@ -91,7 +91,7 @@ class StateWriter:
                 while self._queue:
                     await self._write()
         except (StateUnavailable, TimeoutError) as error:
-            logger.warning("state is lost on closing", extra={"error": type(error).__name__, "lost": len(self._queue)})
+            logger.warning("state is lost on closing", extra={"error": type(error).__name__, "count": len(self._queue)})
         finally:
             await self._stop()
             self._lose(len(self._queue))
