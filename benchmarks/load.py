@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer as it came off the wire; times in seconds from the request's last byte."""
+    """One answer as it came off the wire; times in seconds from the request's last byte, ``first`` to its first content."""
 
     status: int
     head: bytes
@@ -35,7 +35,10 @@ def post(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection, one request at a time."""
+    """One keep-alive connection, one request at a time. ``marker``: what the body's first content begins with."""
+
+    def __init__(self, marker: bytes) -> None:
+        self._marker = marker
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -58,7 +61,7 @@ class Connection(asyncio.Protocol):
             self._read_head()
         if self._body_at < 0:
             return
-        if not self._first and len(self._received) > self._body_at:
+        if not self._first and self._received.find(self._marker, self._body_at) >= 0:
             self._first = time.perf_counter() - self._began
         chunked = self._length < 0
         done = self._received.endswith(b"0\r\n\r\n") if chunked else len(self._received) >= self._body_at + self._length
@@ -87,7 +90,8 @@ class Connection(asyncio.Protocol):
                 self._length = int(value)
 
 
-async def generate(port: int, requests: Iterator[bytes], check: Check, *, count: int, connections: int) -> list[Reply]:
+async def generate(port: int, requests: Iterator[bytes], check: Check, *, count: int, connections: int,
+                   marker: bytes = b"{") -> list[Reply]:
     """Send ``count`` requests over so many connections; replies in order of completion, without their bodies."""
     replies: list[Reply] = []
     left = iter(range(count))
@@ -99,7 +103,7 @@ async def generate(port: int, requests: Iterator[bytes], check: Check, *, count:
             replies.append(Reply(reply.status, b"", b"", reply.first, reply.total))
 
     loop = asyncio.get_running_loop()
-    opened = [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(connections)]
+    opened = [(await loop.create_connection(lambda: Connection(marker), "127.0.0.1", port))[1] for _ in range(connections)]
     gc.collect()
     gc.disable()
     try:

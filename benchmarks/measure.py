@@ -96,4 +96,4 @@ def _answered(reply: Reply) -> None:
 
 def _send(side: Side, servers: Servers, count: int, connections: int) -> list[Reply]:
     port = servers.of(side.server).port
-    return asyncio.run(generate(port, side.requests(), side.check, count=count, connections=connections))
+    return asyncio.run(generate(port, side.requests(), side.check, count=count, connections=connections, marker=side.marker))

@@ -24,6 +24,8 @@ class Side:
     server: str
     requests: Callable[[], Iterator[bytes]]
     check: Check
+    marker: bytes = b"{"
+    """What the first content of an answer begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def _with_vector(kind: str, wording: str) -> Iterator[bytes]:
     return (post(CHAT, chat(wording.format(number)), {"x-question": f"{kind}-{number}"}) for number in range(QUESTIONS))
 
 
+FIRST_PIECE = b'"content":" word0"'
 STARTS = ("", "hello, ", "hi, ", "hi there, ", "good morning, ", "please tell me: ", "hey, ", "good evening, ")
 ENDS = ("", " please", " thanks", " thank you", " many thanks", " cheers", " thank you very much")
 MARKS = ("?", "??", " ?", "...", "!", "", ".", "?!")
@@ -120,8 +123,8 @@ def scenarios(scale: float = 1.0) -> list[Scenario]:
                  ours=Side("plain", _missed("Where is order"), _answered(b"fwd=miss")),
                  count=times(800), alone=times(150), target=2.5),
         Scenario("stream", f"stream of {PIECES} chunks, cache miss, answer stored",
-                 bare=Side("bare", _missed("Tell me about order", stream=True), _streamed),
-                 ours=Side("plain", _missed("Tell me about order", stream=True), _streamed_miss),
+                 bare=Side("bare", _missed("Tell me about order", stream=True), _streamed, FIRST_PIECE),
+                 ours=Side("plain", _missed("Tell me about order", stream=True), _streamed_miss, FIRST_PIECE),
                  count=times(100), alone=times(10), target=2.5),
         Scenario("exact-hit", "exact hit",
                  bare=Side("bare", _repeated("/hit"), _ok),

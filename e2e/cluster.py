@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
@@ -70,6 +71,19 @@ def wait_for(what: str, check: Callable[[], _T | None], seconds: float, *, every
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s still waiting for {what}; last: {seen}")
         time.sleep(every)
+
+
+@contextmanager
+def watch(namespace: str, kind: str, name: str, jsonpath: str, seconds: float) -> Iterator[Iterator[str]]:
+    """Lines that ``kubectl get --watch`` writes, the present state first, for so many seconds at most."""
+    command = (setting("KUBECTL"), "--namespace", namespace, "get", kind, name, "--watch", "-o", f"jsonpath={jsonpath}",
+               f"--request-timeout={seconds:g}s")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        try:
+            yield iter(process.stdout)
+        finally:
+            process.kill()
 
 
 def documents(path: Path) -> list[Object]:
@@ -174,12 +188,14 @@ class Namespace:
 
 
 class Load:
-    """Calls at a steady rate in the background; each failure counts."""
+    """Calls at a steady rate in the background, under way once this exists; each failure counts."""
 
     def __init__(self, namespace: str, base_url: str, model: str, rate: float) -> None:
         command = (setting("KUBECTL"), "--namespace", namespace, "exec", "-i", "caller", "--",
                    "python", "programs/load.py", base_url, model, str(rate))
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._process.stdout.readline()  # the first answer
 
     def __enter__(self) -> Self:
         return self

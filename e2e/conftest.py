@@ -39,6 +39,7 @@ def system() -> Iterator[Namespace]:
     values = {
         "image": _image(setting("OPERATOR_IMAGE")),
         "dataplane": {"image": _image(setting("DATAPLANE_IMAGE"))},
+        "replicas": 2,
         "monitoring": {"labels": {label: value}, "serviceMonitor": {"interval": "2s"}, "rules": RULES},
         # A tag that is used again can stand for another image: each run gets new pods.
         "podAnnotations": {"stratarouter.io/e2e-run": str(time.time_ns())},

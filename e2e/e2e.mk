@@ -56,6 +56,8 @@ e2e: $(READY) ## the whole product on a real cluster: KUBECONFIG's, else a new o
 	$(call IMAGE_LOAD,$(E2E_IMAGE))
 	$(E2E_PROMETHEUS)
 	HELM=$(HELM) $(BIN)/python -m pytest -q tests/chart
+	# Before the chart is installed: its operator would take care of these tests' objects, too.
+	KUBECTL=$(KUBECTL) STRATA_TEST_KUBECONFIG=$$KUBECONFIG $(BIN)/python -m pytest -q --timeout=300 tests/integration/operator
 	KUBECTL=$(KUBECTL) HELM=$(HELM) OPERATOR_IMAGE=$(OPERATOR_IMAGE) DATAPLANE_IMAGE=$(DATAPLANE_IMAGE) \
 	  E2E_IMAGE=$(E2E_IMAGE) E2E_REDIS=$(E2E_REDIS) E2E_PROMETHEUS_SERVICE=$(E2E_PROMETHEUS_SERVICE) \
 	  E2E_MONITOR_LABEL=$(E2E_MONITOR_LABEL) PYTHONPATH=e2e \

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from cluster import Namespace, wait_for
+from cluster import RELEASE, Namespace, wait_for
 from dataplane import DataPlane, provider, provider_pool, runtime_config, secret
 
 RATE = 6.0
@@ -31,7 +31,6 @@ def assert_nothing_failed(report, least):
 def test_change_of_the_pod_template_rolls_under_steady_load_without_one_failed_request(plane):
     before = set(plane.incarnations())
     with plane.namespace.load(plane.url, "gpt-4o-mini", RATE) as load:
-        time.sleep(3)  # the load is under way before anything changes
         began = time.monotonic()
         plane.change({"template": {"annotations": {"example.com/rolled": "yes"}}})
 
@@ -42,21 +41,21 @@ def test_change_of_the_pod_template_rolls_under_steady_load_without_one_failed_r
         seconds = time.monotonic() - began
         report = load.stop()
     print(f"\n  rolled in {seconds:.0f} s; {report['calls']} calls, {report['failed']} failed, slowest {report['slowest']:.2f} s")
-    assert_nothing_failed(report, least=seconds * RATE / 2)
+    assert_nothing_failed(report, least=seconds * RATE / 4)
 
 
 def test_killing_the_operator_changes_nothing_for_callers(plane, system):
+    """The one that leads goes without a word, so the other has to see its Lease run out before it takes over."""
     pods = plane.incarnations()
     with plane.namespace.load(plane.url, "gpt-4o-mini", RATE) as load:
-        time.sleep(3)  # the load is under way before anything changes
-        old = {pod["metadata"]["uid"] for pod in system.all("pods", component="operator")}
-        system.kubectl("delete", "pods", "-l", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
+        leader = system.get("lease", RELEASE)["spec"]["holderIdentity"]
+        system.kubectl("delete", "pod", leader, "--grace-period=0", "--force")
         began = time.monotonic()
         plane.change({"execution": {"maxRetries": 1}})
-        wait_for("the next operator's work", plane.settled, 90, every=0.5)
+        wait_for("the other operator's work", plane.settled, 60, every=0.5)
         seconds = time.monotonic() - began
         report = load.stop()
-    assert not old & {pod["metadata"]["uid"] for pod in system.all("pods", component="operator")}
+    assert system.get("lease", RELEASE)["spec"]["holderIdentity"] != leader
     print(f"\n  a change made meanwhile was acknowledged after {seconds:.0f} s; {report['calls']} calls, {report['failed']} failed")
-    assert_nothing_failed(report, least=seconds * RATE / 2)
+    assert_nothing_failed(report, least=seconds * RATE / 4)
     assert plane.incarnations() == pods

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,9 +103,9 @@ def mount(root: Path, name: str, values: Mapping[str, str | bytes] | None) -> No
 
 
 async def until(condition: Any, *, within: float = 10.0) -> None:
-    """Wait for something that happens elsewhere; fails with what was waited for."""
+    """Wait for something that happens elsewhere, told by a function or a coroutine function; fails with what was waited for."""
     deadline = asyncio.get_running_loop().time() + within
-    while not condition():
+    while not (await found if inspect.isawaitable(found := condition()) else found):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"did not happen within {within:g} s: {getattr(condition, '__doc__', None) or condition}")
         await asyncio.sleep(0.005)

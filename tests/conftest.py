@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["fixtures_redis"]
+pytest_plugins = ["fixtures_redis", "fixtures_postgres"]
 
 _BLOCKING = frozenset({"open", "time.sleep", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.listdir",
                        "os.scandir", "os.system"})

@@ -1,8 +1,8 @@
 """Steady load with the official openai SDK, from inside the cluster, until standard input ends.
 
 Arguments: base URL, model, calls a second. Each call has a prompt of its own, so that none is answered from the cache;
-every third one is a stream. Nothing is tried again: each failure counts. Writes ``{"calls", "failures": [...],
-"slowest"}`` to standard output at the end.
+every third one is a stream. Nothing is tried again: each failure counts. Writes a line when the first call is over, and
+``{"calls", "failed", "failures": [...], "slowest"}`` at the end.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Outcomes:
             self._failures.append(f"{began} after {time.perf_counter() - started:.2f} s (stream: {stream}): {problem}")
         else:
             self._durations.append(time.perf_counter() - started)
+        if len(self._durations) + len(self._failures) == 1:
+            print("under way", flush=True)
 
 
 async def _streamed(chunks: openai.AsyncStream[Any]) -> str:

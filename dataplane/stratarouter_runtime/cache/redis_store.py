@@ -17,12 +17,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.exceptions import MaxConnectionsError, ReadOnlyError, RedisError, ResponseError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from stratarouter_runtime.config import ConfigError
 from stratarouter_runtime.model.cache import CacheEntry, Vector
 
+from .batched import BatchedReads
 from .codec import decode, encode
 from .replication import Tail, deletion, put_record
 from .store import Follower, StoreUnavailable
@@ -31,8 +34,8 @@ logger = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 0.04
 """What a look-up may wait for Redis: beyond it, a miss serves the caller better."""
-SUSPECT_SECONDS = 0.01
-"""What it may wait while the last command failed: a request asks more than once."""
+SUSPECT = 4
+"""The part of that which it may wait while the last command failed."""
 LATE_SECONDS = 0.02
 """By how much the event loop itself may be late before a time-out is its fault rather than Redis'."""
 STREAM_MS = 24 * 3600 * 1000
@@ -40,7 +43,8 @@ STREAM_MS = 24 * 3600 * 1000
 STORE_SECONDS = 1.0
 """Storing happens after the reply and may take longer."""
 PROBE_SECONDS = 2.0
-CONNECTIONS = 128
+READERS, WRITERS = 4, 8
+"""Connections: reads travel together, writes wait for each other after the reply."""
 FAILURES = 3
 """Failures in a row after which Redis is left alone."""
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -53,45 +57,56 @@ class RedisStore:
     """A ``Store`` in the Redis of ``url`` for one scope and one embedder.
 
     ``max_entries`` caps the stream; entries themselves end by their own expiry or by Redis' eviction policy.
+    ``command_seconds`` is what a look-up waits, ``store_seconds`` what storing waits.
     """
 
-    def __init__(self, url: str, *, scope: str, embedder: str, max_entries: int,
-                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(self, url: str, *, scope: str, embedder: str, max_entries: int, command_seconds: float = COMMAND_SECONDS,
+                 store_seconds: float = STORE_SECONDS, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         digest = hashlib.sha256(scope.encode()).hexdigest()[:16]
         self._prefix = f"strata:{{{digest}}}:e:"
         self._stream = f"strata:{{{digest}}}:s:{embedder or 'none'}"
         self._max_entries = max_entries
+        self._command_seconds = command_seconds
+        self._store_seconds = store_seconds
         self._sleep = sleep
-        self._client = _client(url)
-        self._tail = Tail(_client(url, connections=2), self._stream, sleep=sleep)
+        self._readers = _client(url, READERS)
+        self._writers = _client(url, WRITERS)
+        self._reads = BatchedReads(self._fetch, in_flight=READERS)
+        self._tail = Tail(_client(url, 2), self._stream, sleep=sleep)
         self._failures = 0
         self._probe: asyncio.Task[None] | None = None
         self.up = True
         self.errors = 0
 
     async def get(self, exact: str) -> CacheEntry | None:
-        return decode(await self._ask(cast("Awaitable[bytes | None]", self._client.hget(self._prefix + exact, "entry"))))
+        if not self.up:
+            raise StoreUnavailable("redis is not answering")
+        try:
+            async with asyncio.timeout(self._command_seconds):
+                return await self._reads.get(exact)
+        except TimeoutError:
+            raise StoreUnavailable("too many reads wait") from None
 
     async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
         value = encode(entry)
         if value is None:
             return False
         key = self._prefix + entry.exact
-        pipeline = self._client.pipeline(transaction=True)
+        pipeline = self._writers.pipeline(transaction=True)
         pipeline.hset(key, mapping={"entry": value})
         pipeline.pexpire(key, max(1, int(entry.ttl * 1000)))
         if vector is not None:
             pipeline.xadd(self._stream, cast("Any", put_record(entry, vector)), maxlen=self._max_entries, approximate=True)
             # A stream that nobody writes any more (another embedder, a deployment that is gone) ends with its entries.
             pipeline.pexpire(self._stream, max(int(entry.ttl * 1000), STREAM_MS))
-        await self._ask(pipeline.execute(), STORE_SECONDS)
+        await self._ask(pipeline.execute(), self._store_seconds)
         return True
 
     async def delete(self, exact: str) -> None:
-        pipeline = self._client.pipeline(transaction=True)
+        pipeline = self._writers.pipeline(transaction=True)
         pipeline.delete(self._prefix + exact)
         pipeline.xadd(self._stream, cast("Any", deletion(exact)), maxlen=self._max_entries, approximate=True)
-        await self._ask(pipeline.execute(), STORE_SECONDS)
+        await self._ask(pipeline.execute(), self._store_seconds)
 
     def stats(self) -> dict[str, int]:
         """Nothing: counting what is shared would mean scanning it."""
@@ -107,15 +122,26 @@ class RedisStore:
             self._probe.cancel()
             with suppress(asyncio.CancelledError):
                 await self._probe
-        with suppress(RedisError, OSError):
-            await self._client.aclose()
+        await self._reads.aclose()
+        for client in (self._readers, self._writers):
+            with suppress(RedisError, OSError):
+                await client.aclose(close_connection_pool=True)
 
-    async def _ask(self, command: Awaitable[T], seconds: float = COMMAND_SECONDS) -> T:
+    async def _fetch(self, exacts: list[str]) -> list[CacheEntry | None]:
+        # A request asks more than once: after a failure the next one is not given as much time.
+        seconds = self._command_seconds / SUSPECT if self._failures else self._command_seconds
+        if len(exacts) == 1:
+            return [decode(await self._ask(cast("Awaitable[bytes | None]", self._readers.hget(self._prefix + exacts[0], "entry")), seconds))]
+        pipeline = self._readers.pipeline(transaction=False)
+        for exact in exacts:
+            pipeline.hget(self._prefix + exact, "entry")
+        values = await self._ask(pipeline.execute(raise_on_error=False), seconds)
+        return [decode(value) if isinstance(value, bytes) else None for value in values]
+
+    async def _ask(self, command: Awaitable[T], seconds: float) -> T:
         if not self.up:
             _discard(command)
             raise StoreUnavailable("redis is not answering")
-        if self._failures and seconds == COMMAND_SECONDS:
-            seconds = SUSPECT_SECONDS
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         try:
@@ -143,16 +169,17 @@ class RedisStore:
             attempt += 1
             with suppress(RedisError, OSError, TimeoutError):
                 async with asyncio.timeout(PROBE_SECONDS):
-                    await self._client.ping()
+                    await self._readers.ping()
                 break
         self._failures, self.up = 0, True
         logger.info("redis answers again")
 
 
-def _client(url: str, *, connections: int = CONNECTIONS) -> Redis:
+def _client(url: str, connections: int) -> Redis:
     try:
-        pool = ConnectionPool.from_url(url, max_connections=connections, socket_connect_timeout=PROBE_SECONDS, retry=None,
-                                       health_check_interval=0)
+        # Once more at once: after a restart of Redis each connection that was kept is found dead at its next use.
+        pool = BlockingConnectionPool.from_url(url, max_connections=connections, timeout=STORE_SECONDS, retry=Retry(NoBackoff(), 1),
+                                               socket_connect_timeout=PROBE_SECONDS, health_check_interval=0)
     except ValueError:
         raise ConfigError("InvalidRedisUrl", "the Redis URL must be redis://, rediss:// or unix://, with host, port and "
                                              "database as in redis://user:password@host:6379/0") from None
@@ -161,8 +188,6 @@ def _client(url: str, *, connections: int = CONNECTIONS) -> Redis:
 
 def _is_ours(error: BaseException, late: float) -> bool:
     """Whether a failure says nothing of Redis' health: it answered with a refusal, or this pod was too busy to hear it."""
-    if isinstance(error, MaxConnectionsError):
-        return True
     if isinstance(error, TimeoutError):
         return late > LATE_SECONDS
     # Out of memory, no permission, a wrong type: an answer. Not so "read only", from a master that has been demoted.

@@ -70,7 +70,7 @@ class Tail:
             with suppress(asyncio.CancelledError):
                 await self._task
         with suppress(RedisError, OSError):
-            await self._client.aclose()
+            await self._client.aclose(close_connection_pool=True)
 
     async def _run(self, follower: Follower) -> None:
         failures = 0

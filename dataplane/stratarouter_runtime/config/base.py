@@ -108,7 +108,9 @@ def _one_line(value: str) -> str:
     return value
 
 
-HeaderValue = Annotated[str, AfterValidator(_one_line), Field(max_length=1024, pattern=r"^[^\r\n\x00]*$")]
+HeaderValue = Annotated[
+    # The pattern is for the schema alone: the validator says it in words.
+    str, AfterValidator(_one_line), Field(max_length=1024, json_schema_extra={"pattern": r"^[^\r\n\x00]*$"})]
 Url = Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s/?#@]+[^\s?#@]*$")]
 """An http or https URL without credentials, query or fragment."""
 

@@ -60,13 +60,15 @@ class Chain:
     def choose(self) -> Running | float:
         """The next attempt, begun; or the time to ask again. Raises the request's error where neither is left."""
         if self._spent < self.plan.max_attempts and not self.limit.over:
-            running = self._fresh() or self._avoided() or self._again()
+            # One time for all: who was not ready when asked must not count as asked in vain a moment later.
+            now = self.limit.now()
+            running = self._fresh() or self._avoided() or self._again(now)
             if running is not None:
                 return running
-            wake = self._wake()
+            wake = self._wake(now)
             if wake < self.limit.at:
                 return wake
-            running = self._probe()
+            running = self._probe(now)
             if running is not None:
                 return running
         raise self._verdict()
@@ -124,9 +126,8 @@ class Chain:
                     return running
         return None
 
-    def _again(self) -> Running | None:
+    def _again(self, now: float) -> Running | None:
         """The candidate tried least whose backoff is over."""
-        now = self.limit.now()
         ready = [step for step in self._steps if step.tries and not step.closed and step.ready_at <= now]
         for step in sorted(ready, key=lambda each: each.tries):
             running = self._ask(step, insist=True)
@@ -134,9 +135,8 @@ class Chain:
                 return running
         return None
 
-    def _wake(self) -> float:
+    def _wake(self, now: float) -> float:
         """When a candidate that only time keeps away can be called; infinity where there is none in time."""
-        now = self.limit.now()
         return min((self._ready(step, now) for step in self._steps if not step.closed), default=math.inf)
 
     def _ready(self, step: _Step, now: float) -> float:
@@ -148,12 +148,11 @@ class Chain:
         ready = max(limited, step.ready_at)
         return ready if ready > now else math.inf
 
-    def _probe(self) -> Running | None:
+    def _probe(self, now: float) -> Running | None:
         """Where nobody can be called, ask the open breaker due soonest before its time.
 
         One whose probe is under way is due now, so while it is out nobody gets another.
         """
-        now = self.limit.now()
         opened = [(step.refusal.due, step) for step in self._steps
                   if not step.closed and step.ready_at <= now and step.refusal is not None and step.refusal.why is Why.BREAKER]
         if self._forced or not opened:

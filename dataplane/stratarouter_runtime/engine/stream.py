@@ -233,6 +233,14 @@ class OpenStream:
         failure.phase = Phase.STREAM
         self._settled = True
         self._running.failed(failure)
-        failure.attempts = self.attempts
+        told = _for_reader(failure)
+        told.attempts = self.attempts
         await self.aclose()
+        return told
+
+
+def _for_reader(failure: ProviderError) -> ProviderError:
+    """The failure as its reader gets it: a provider's own refusal (its key, its quota) is never the caller's."""
+    if not failure.treatment.degraded:
         return failure
+    return ProviderError(failure.failure, "the provider refused to go on with its answer", phase=Phase.STREAM)

@@ -28,6 +28,8 @@ MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a complete answer; the largest are base64 images and batches of embeddings."""
 MAX_ERROR = 256 * 1024
 """Bytes that are read of an error's body."""
+ERROR_SECONDS = 2.0
+"""How long an error's body is waited for: its status is known, and another provider may be asked meanwhile."""
 DNS_SECONDS = 30
 KEEPALIVE_SECONDS = 30
 """Seconds an idle connection is kept: less than what vendors allow, so that they are not the ones to close it."""
@@ -107,7 +109,7 @@ class Upstream:
 
     async def _refusal(self, response: aiohttp.ClientResponse, due: float) -> ProviderError:
         try:
-            raw = await read_all(response, due, limit=MAX_ERROR)
+            raw = await read_all(response, min(due, asyncio.get_running_loop().time() + ERROR_SECONDS), limit=MAX_ERROR)
         except ProviderError:
             raw = b""  # the status alone says enough
         return refused(response.status, response.headers, parse_error(raw), now=time.time(), key=self.key)

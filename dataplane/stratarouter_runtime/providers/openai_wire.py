@@ -77,7 +77,7 @@ class OpenAIWireProvider:
         body = openai_chat.upstream_chat(request, model=call.upstream_model, stream=True)
         async with self._upstream.open(self._chat_url, body, {**_STREAM_HEADERS, **call.headers}, due=first) as response:
             if response.content_type.endswith("json"):
-                yield await self._unstreamed(response, end)
+                yield await self._unstreamed(response, first)
                 return
             if response.content_type == "text/html":
                 raise self._broken(bad_answer("the vendor's answer is a web page"), Phase.BODY)
@@ -89,9 +89,12 @@ class OpenAIWireProvider:
             finally:
                 await reading.close()
 
-    async def _unstreamed(self, response: aiohttp.ClientResponse, end: float) -> Batch:
-        """The vendor answered a request for a stream at once: an error inside a 200, or a server that cannot stream."""
-        raw = await read_all(response, end)
+    async def _unstreamed(self, response: aiohttp.ClientResponse, first: float) -> Batch:
+        """The vendor answered a request for a stream at once: an error inside a 200, or a server that cannot stream.
+
+        Its first content comes with the last byte, so all of it must come by ``first``.
+        """
+        raw = await read_all(response, first)
         try:
             body = openai_chat.read_chat(raw).body
             return openai_stream.replay(body, id=_text(body.get("id")), created=_number(body.get("created")), include_usage=True)

@@ -26,9 +26,7 @@ def retry_after(status: int, headers: Mapping[str, str], message: str, *, now: f
     if asked is None:
         asked = _seconds_or_date(headers.get("Retry-After"), now)
     if asked is None and status == 429:
-        asked = _reset(headers)
-        if asked is None:
-            asked = _in_words(message)
+        asked = _of_limits(headers, message)
     return None if asked is None else min(max(asked, 0.0), LONGEST)
 
 
@@ -59,12 +57,18 @@ def _seconds_or_date(text: str | None, now: float) -> float | None:
         return None
 
 
-def _reset(headers: Mapping[str, str]) -> float | None:
-    """When the exhausted limit is full again; where none says it is exhausted, when the last of them is."""
+def _of_limits(headers: Mapping[str, str], message: str) -> float | None:
+    """When the exhausted limit is full again; where none says it is exhausted, what the message says, else the last of them.
+
+    A limit that is not exhausted tells when it would be full, and does so in every reply: that is no answer to a refusal.
+    """
     resets = {kind: duration(headers.get(f"x-ratelimit-reset-{kind}")) for kind in ("requests", "tokens")}
     known = {kind: seconds for kind, seconds in resets.items() if seconds is not None}
     exhausted = [seconds for kind, seconds in known.items() if headers.get(f"x-ratelimit-remaining-{kind}") == "0"]
-    return max(exhausted or known.values(), default=None)
+    if exhausted:
+        return max(exhausted)
+    said = _in_words(message)
+    return max(known.values(), default=None) if said is None else said
 
 
 def _in_words(message: str) -> float | None:

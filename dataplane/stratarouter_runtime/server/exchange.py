@@ -136,9 +136,11 @@ class Exchange:
             raise ConnectionAbortedError("the client stopped reading") from None
 
     async def refuse(self, error: StrataError) -> web.StreamResponse:
-        """Answer with an error: as a body, or inside the stream where one has begun."""
+        """Answer with an error: as a body, inside the stream where one has begun, or only in log and metrics once that is over."""
         self.execution.error = error
         events = self.events
+        if events is not None and events.ended and events.response is not None:
+            return events.response
         if events is None or events.response is None:
             if events is not None:
                 events.close()

@@ -91,9 +91,11 @@ def chat_response(body: Mapping[str, Any], raw: bytes | None = None) -> ChatResp
     for choice in choices:
         if not isinstance(choice, Mapping) or not isinstance(choice.get("message"), Mapping):
             raise bad_answer("the vendor's answer has a choice without a message")
-        content = choice["message"].get("content")
+        content, calls = choice["message"].get("content"), choice["message"].get("tool_calls")
         if content is not None and not isinstance(content, str | list):
             raise bad_answer("the vendor's answer has content that is no text")
+        if calls and not (isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls)):
+            raise bad_answer("the vendor's answer has tool calls that are no list of objects")
     finish = choices[0].get("finish_reason")
     return ChatResponse(raw=orjson.dumps(body) if raw is None else raw, body=body, model=model_of(body),
                         finish_reason=finish if isinstance(finish, str) else None, usage=usage_of(body))

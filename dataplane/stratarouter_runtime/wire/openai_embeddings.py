@@ -25,6 +25,7 @@ from .openai_chat import model_of, read_object, usage_of
 Encoding = Literal["float", "base64"]
 
 _CHECKS: Mapping[str, checks.Check] = {"dimensions": checks.positive, "encoding_format": checks.string, "user": checks.string}
+_NUMBERS = frozenset({float, int})
 _INPUT_KINDS = "one of a string, an array of strings, an array of integers or an array of arrays of integers"
 
 
@@ -138,7 +139,12 @@ def _in_order(data: list[Any]) -> list[Any]:
 def _in_encoding(row: Mapping[str, Any], encoding: Encoding) -> Mapping[str, Any]:
     vector = row.get("embedding")
     if isinstance(vector, str) and vector:
-        return row if encoding == "base64" else {**row, "embedding": _floats(vector).tolist()}
+        values = _floats(vector)
+        return row if encoding == "base64" else {**row, "embedding": values.tolist()}
     if isinstance(vector, list) and vector:
-        return row if encoding == "float" else {**row, "embedding": encode(vector)}
+        if encoding == "base64":
+            return {**row, "embedding": encode(vector)}
+        # What is not a number, NaN too, comes as null.
+        if set(map(type, vector)) <= _NUMBERS:
+            return row
     raise bad_answer("the vendor's answer has an embedding that is neither numbers nor base64")

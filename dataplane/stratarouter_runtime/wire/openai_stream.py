@@ -138,11 +138,11 @@ def fold(events: Iterable[ChatEvent]) -> ChatResponse:
                     choice = choices[index] = _Folding()
                 choice.add(part)
         whole = {**head, "object": "chat.completion", "choices": [choices[index].whole(index) for index in sorted(choices)]}
-    except (AttributeError, TypeError, KeyError, ValueError):
+        if usage is not None:
+            whole["usage"] = usage
+        return chat_response(whole)
+    except (AttributeError, TypeError, KeyError, ValueError):  # also what is nested too deeply to be written
         raise bad_answer("the vendor's stream has a chunk of another shape") from None
-    if usage is not None:
-        whole["usage"] = usage
-    return chat_response(whole)
 
 
 _OWN = frozenset({"choices", "usage", "obfuscation"})

@@ -54,8 +54,8 @@ class SseDecoder:
             chunk = self._without_bom(chunk)
         if not chunk:
             return []
-        if b"\n" not in chunk:
-            # Cannot complete an event: keeping the pieces apart makes a large event linear, not quadratic.
+        if b"\n" not in chunk or (self._held_size and not self._completes(chunk)):
+            # Completes no event: keeping the pieces apart makes a large event linear, not quadratic.
             self._hold(chunk)
             return []
         if self._held_size:
@@ -70,6 +70,10 @@ class SseDecoder:
         payloads = [block[_PREFIX_LENGTH:] if block.startswith(_PREFIX) and b"\n" not in block else _data_of(block)
                     for block in blocks]
         return payloads if all(payloads) else [payload for payload in payloads if payload]
+
+    def _completes(self, chunk: bytes) -> bool:
+        """Whether the event that is held ends in the chunk: at a blank line in it, or one that begins with it."""
+        return b"\n\n" in chunk or (chunk.startswith(b"\n") and self._held[-1].endswith(b"\n"))
 
     def _with_held(self, chunk: bytes) -> bytes:
         self._held.append(chunk)

@@ -1,7 +1,8 @@
 """Faults on demand: what can go wrong between a vendor and its caller, by name, and the script that says when.
 
 A fault's ``phase`` says where it acts: ``connect`` before the request is even looked at, ``answer`` in place of the
-answer, ``stream`` inside a stream after ``after`` frames, ``framing`` in how an otherwise correct answer is sent.
+answer, ``stream`` inside a stream after ``after`` frames, ``framing`` in how an otherwise correct answer is sent, ``wire``
+in the very bytes that are written.
 A ``delay`` of None holds until the client leaves or ``FakeVendor.release()`` is called, so that tests need no sleeps.
 """
 
@@ -13,10 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .answers import Reply
+from .odd_bodies import ODD_BODIES
+from .odd_streams import STREAM_FAULTS
+from .raw import WIRE_FAULTS
 
-Phase = Literal["connect", "answer", "stream", "framing"]
+Phase = Literal["connect", "answer", "stream", "framing", "wire"]
 ANY = "*"
 ALWAYS = -1
+STATUSES = (400, 401, 402, 403, 404, 405, 408, 409, 413, 422, 425, 429, 500, 501, 502, 503, 504, 520, 524, 529)
+"""``http_STATUS`` has the vendor's own body, ``html_STATUS`` a proxy's page, ``bare_STATUS`` none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +49,17 @@ def _catalogue() -> dict[str, Fault]:
         Fault("close_before_headers", "connect"),
         Fault("black_hole", "connect"),
         Fault("slow_headers", "connect", delay=0.2),
-        Fault("empty_200", "answer"),
         Fault("html_200", "answer"),
-        Fault("html_502", "answer", status=502),
+        *(Fault(name, "answer") for name in ODD_BODIES),
+        *(Fault(name, "wire") for name in (*WIRE_FAULTS, *STREAM_FAULTS)),
         Fault("wrong_length", "answer"),
         Fault("wrong_content_type", "answer"),
         Fault("unstreamed", "answer"),
-        Fault("wrong_shape", "answer"),
-        Fault("json_array", "answer"),
-        Fault("truncated_json", "answer"),
-        Fault("invalid_utf8", "answer"),
         Fault("huge_body", "answer", size=64 * 1024 * 1024),
         Fault("error_in_200", "answer"),
         Fault("redirect", "answer", status=307, headers={"Location": "http://127.0.0.1:9/stolen"}),
-        *(Fault(f"http_{status}", "answer", status=status)
-          for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529)),
+        *(Fault(f"{kind}_{status}", "answer", status=status) for kind in ("http", "bare", "html") for status in STATUSES),
+        Fault("key_echo", "answer", status=500),
         Fault("rate_limited_seconds", "answer", status=429, headers={"Retry-After": "7"}),
         Fault("rate_limited_date", "answer", status=429, headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}),
         Fault("rate_limited_ms", "answer", status=429, headers={"retry-after-ms": "250"}),

@@ -11,11 +11,15 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .errors import Flavour, error_body, error_event, of_status
-from .faults import Fault
+from .errors import ApiError, Flavour, error_body, error_event, of_status
+from .odd_bodies import ODD_BODIES
+
+if TYPE_CHECKING:
+    from .faults import Fault
 
 HTML = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>\n"
 JSON_TYPE = "application/json"
@@ -48,26 +52,31 @@ async def broken(request: web.Request, fault: Fault, good: bytes, headers: Mappi
     extra = {**headers, **fault.headers}
     if fault.name == "redirect":
         return web.Response(status=fault.status, headers=extra)
-    if fault.name in ("html_200", "html_502"):
+    if fault.name.startswith("html_"):
         return whole(HTML, extra, status=fault.status, kind="text/html; charset=utf-8")
+    if fault.name.startswith("bare_"):
+        return web.Response(status=fault.status, headers=extra)
     if fault.name == "unstreamed":
         return whole(good, extra)  # also where a stream was asked for
     if fault.name == "wrong_content_type":
         return whole(good, extra, kind="application/octet-stream")
     if fault.name == "wrong_length":
         return await _short(request, good, extra)
-    bodies: dict[str, Callable[[], bytes]] = {
-        "empty_200": lambda: b"",
-        "wrong_shape": lambda: b'{"object":"chat.completion","choices":"none"}',
-        "json_array": lambda: b"[]",
-        "truncated_json": lambda: good[: len(good) // 2],
-        "invalid_utf8": lambda: b'{"id":"\xff\xfe","choices":[]}',
-        "huge_body": lambda: b'{"padding":"' + b"x" * fault.size + b'"}',
-        "error_in_200": lambda: error_body(of_status(500, model), flavour),
-    }
-    if fault.name in bodies:
-        return whole(bodies[fault.name](), extra)
+    if fault.name == "huge_body":
+        return whole(b'{"padding":"' + b"x" * fault.size + b'"}', extra)
+    if fault.name == "error_in_200":
+        return whole(error_body(of_status(500, model), flavour), extra)
+    if fault.name in ODD_BODIES:
+        return whole(ODD_BODIES[fault.name](good), extra)
+    if fault.name == "key_echo":
+        return whole(error_body(_quoting(request, fault.status), flavour), extra, status=fault.status)
     return whole(error_body(of_status(fault.status, model, fault.code), flavour), extra, status=fault.status)
+
+
+def _quoting(request: web.Request, status: int) -> ApiError:
+    """An error that quotes all it should not: the caller's key, and the URL it called."""
+    key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return ApiError(status, f"Call of {request.url}?key={key} with key {key} failed: Authorization: Bearer {key}", "server_error")
 
 
 async def framed(request: web.Request, body: bytes, headers: Mapping[str, str], fault: Fault) -> web.StreamResponse:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
@@ -23,12 +25,15 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from . import bodies, checks, control, sending, vectors
+from . import bodies, checks, control, odd_streams, raw, sending, vectors
 from .answers import Reply, reply_to
 from .bodies import Answer
 from .errors import ApiError, Flavour, error_body, missing_key, of_status, wrong_key
 from .faults import Fault, Script
 from .record import Received, Record
+
+_log = logging.getLogger("fakes.vendor")
+"""Apart from the log of other servers in the process: here broken connections are the point."""
 
 API_KEY = "sk-fake-0123456789abcdef1234"
 MAX_BODY = 26_214_400
@@ -54,12 +59,13 @@ class FakeVendor:
     ``models``: what is served (default: ``DEFAULT_MODELS`` of the flavour), and the name each is reported under; a plain
     iterable reports them as they are; None serves anything. ``api_keys``: the keys accepted (may be changed while
     running); empty, and the default key in other flavours than ``openai``, accepts every call.
-    ``interval``: seconds between the frames of a stream. ``pad_words``: least number of words of an answer.
+    ``interval``: seconds between the frames of a stream. ``pad_words``: least number of words of an answer. ``tls``: speak
+    HTTPS with this context.
     """
 
     def __init__(self, *, flavour: Flavour = "openai", models: Mapping[str, str] | Iterable[str] | None = (),
                  api_keys: Iterable[str] = (API_KEY,), interval: float = 0.0, pad_words: int = 0,
-                 host: str = "127.0.0.1", port: int = 0, dimensions: int | None = None,
+                 host: str = "127.0.0.1", port: int = 0, dimensions: int | None = None, tls: ssl.SSLContext | None = None,
                  clock: Callable[[], float] = time.time) -> None:
         self.flavour: Flavour = flavour
         self.models = _models(flavour, models)
@@ -70,6 +76,7 @@ class FakeVendor:
         self.script = Script()
         self.record = Record()
         self.host, self.port = host, port
+        self._tls = tls
         self._clock = clock
         self._released = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -86,7 +93,7 @@ class FakeVendor:
     @property
     def base_url(self) -> str:
         """What an SDK takes as its base URL."""
-        return f"http://{self.host}:{self.port}/v1"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}/v1"
 
     @property
     def api_key(self) -> str:
@@ -95,7 +102,7 @@ class FakeVendor:
 
     async def start(self) -> None:
         """Listen; the port stays the same over ``stop_listening`` and ``listen``."""
-        runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1, logger=_log)
         await runner.setup()
         self._runner = runner
         await self.listen()
@@ -110,7 +117,7 @@ class FakeVendor:
     async def listen(self) -> None:
         """Accept connections (again)."""
         if self._site is None and self._runner is not None:
-            self._site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
+            self._site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True, ssl_context=self._tls)
             await self._site.start()
             if not self.port:
                 self.port = self._runner.addresses[0][1]
@@ -207,6 +214,9 @@ class FakeVendor:
         reported = self._reported(body, fault)
         checks.check_chat(body)
         answer = self._answer(body, reported, met if isinstance(met, Reply) else None)
+        if fault is not None and fault.phase == "wire":
+            events = bodies.events(answer) if body.get("stream") else None
+            return await self._wire(request, fault, bodies.completion(answer), events)
         if body.get("stream") and (fault is None or fault.phase != "answer"):
             return await sending.stream(request, bodies.events(answer), self._headers(), fault=fault,
                                         interval=self.interval, hold=self.hold, flavour=self.flavour)
@@ -225,6 +235,8 @@ class FakeVendor:
         inputs = checks.check_embeddings(body)
         dimensions = self.dimensions or vectors.DIMENSIONS.get(model, vectors.DEFAULT_DIMENSIONS)
         good = bodies.embeddings(self._answer(body, reported, Reply(text="")), inputs, dimensions)
+        if fault is not None and fault.phase == "wire":
+            return await self._wire(request, fault, good, None)
         return await self._json(request, good, fault, model)
 
     async def _json(self, request: web.Request, good: bytes, fault: Fault | None, model: str) -> web.StreamResponse:
@@ -238,6 +250,11 @@ class FakeVendor:
         if fault is not None and fault.phase == "stream":
             await self.hold(fault.delay) if fault.name in ("stall", "slow_first_token") else sending.destroy(request)
         return sending.whole(good, self._headers())
+
+    async def _wire(self, request: web.Request, fault: Fault, good: bytes, events: Iterable[bytes] | None) -> web.StreamResponse:
+        make = raw.WIRE_FAULTS.get(fault.name) or odd_streams.STREAM_FAULTS[fault.name]
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return await raw.send(request, make(raw.wire_of(good, events, key)), self.hold)
 
     async def _connect_fault(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         match fault.name:

@@ -352,3 +352,20 @@ async def test_a_recovered_provider_gets_its_traffic_back_without_a_herd(bench):
     assert peaks == sorted(peaks)
     assert peaks[-1] == 200
     assert ("a", "BreakerRecovering") in bench.observer.skips
+
+
+async def test_time_that_passes_while_choosing_costs_no_attempt(bench):
+    """Whose backoff ends between two looks at the clock is called all the same, not taken for one that never comes."""
+    bench.add("a", always=fail(Failure.SERVER_ERROR), consecutive_failures=1000, minimum_requests=1000)
+    passed = 0.0
+
+    def ticking():
+        nonlocal passed
+        passed += 0.0004
+        return now() + passed
+
+    bench.engine._clock = ticking
+    for _ in range(50):
+        with pytest.raises(ExecutionError) as caught:
+            await bench.engine.complete(bench.plan(attempts=4, delay=0.001), ticking() + 60)
+        assert len(caught.value.attempts) == 4

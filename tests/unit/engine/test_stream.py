@@ -148,6 +148,20 @@ async def test_a_failure_after_content_reaches_the_reader_and_nobody_takes_over(
     assert (bench.in_flight(), bench.providers["a"].open) == (0, 0)
 
 
+@pytest.mark.parametrize("failure", [failure for failure, treatment in TREATMENTS.items() if treatment.degraded])
+async def test_a_providers_own_refusal_mid_stream_is_not_told_in_the_vendors_words(bench, failure):
+    """It speaks of our key, our quota, our configuration: the reader could only take it for their own."""
+    refusal = ProviderError(failure, "Incorrect API key provided", phase=Phase.BODY, status=401, type="invalid_request_error",
+                            code="invalid_api_key", param="key")
+    bench.add("a", [content(), refusal])
+    with pytest.raises(ProviderError) as caught:
+        await collect(await bench.open())
+    told = caught.value
+    assert (told.status, told.type, told.code, told.param) == (502, "server_error", ProviderError(failure, "", phase=Phase.BODY).code, None)
+    assert "API key" not in told.message
+    assert told.attempts[-1].message == refusal.message
+
+
 @pytest.mark.parametrize("failure", UNHEALTHY)
 async def test_a_failure_mid_stream_is_told_to_the_breaker(bench, failure):
     bench.add("a", always=[content(), fail(failure)], consecutive_failures=3)

@@ -45,6 +45,13 @@ def test_the_words_of_the_message_count_where_no_header_does():
     assert asked(message="Please try again later") is None
 
 
+def test_the_words_count_before_limits_that_are_not_exhausted():
+    """OpenAI tells in every reply when each limit would be full again, which is not when it was exceeded."""
+    full = {"x_ratelimit_reset_requests": "6ms", "x_ratelimit_remaining_requests": "9000", "x_ratelimit_reset_tokens": "30ms"}
+    assert asked(message="Please try again in 20s.", **full) == 20.0
+    assert asked(message="Please try again in 20s.", **full | {"x_ratelimit_remaining_requests": "0"}) == 0.006
+
+
 def test_reset_headers_say_nothing_about_other_statuses():
     """OpenAI sends them with every reply."""
     assert asked(status=503, x_ratelimit_reset_requests="6m0s") is None

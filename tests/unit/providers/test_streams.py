@@ -164,6 +164,13 @@ async def test_silent_headers_count_towards_the_first_content(make, vendor, call
     assert (error.failure, error.phase) == (Failure.TIMEOUT, Phase.HEADERS)
 
 
+async def test_json_instead_of_a_stream_must_come_in_the_time_of_the_first_content(make, vendor, call):
+    vendor.script.fail("json_stall")
+    provider = make(vendor, timeouts={"firstTokenMs": 100})
+    _, error = await asyncio.wait_for(events_of(provider, call(seconds=60)), 10)
+    assert (error.failure, error.phase) == (Failure.TIMEOUT, Phase.BODY)
+
+
 async def test_silence_after_content_has_its_own_time(make, vendor, call):
     vendor.script.fail("stall")
     events, error = await events_of(make(vendor, timeouts={"idleMs": 50}), call())

@@ -11,6 +11,7 @@ import pytest
 
 from fakes.vendor import FakeVendor, Reply
 from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
+from stratarouter_runtime.providers import http
 from stratarouter_runtime.wire.openai_chat import check_chat
 from stratarouter_runtime.wire.openai_embeddings import check_embeddings
 
@@ -97,7 +98,7 @@ async def test_the_vendors_patience_is_passed_on(provider, vendor, call, fault, 
     vendor.record.clear()
     error = await failed(provider, call())
     # OpenAI's own reset headers come with every reply and say nothing about this one.
-    assert error.retry_after == (seconds if fault != "http_429" else pytest.approx(0.03))
+    assert error.retry_after == seconds
 
 
 async def test_a_date_to_retry_after_is_counted_from_now(provider, vendor, call):
@@ -181,6 +182,15 @@ async def test_connecting_has_its_own_time(make, call):
             if task.done() and not task.cancelled():
                 task.result()[1].close()
         server.close()
+
+
+@pytest.mark.parametrize("fault", ["refusal_stall", "refusal_cut", "refusal_endless"])
+async def test_an_errors_body_is_not_waited_for(provider, vendor, call, monkeypatch, fault):
+    """Its status is known, and another provider may be asked."""
+    monkeypatch.setattr(http, "ERROR_SECONDS", 0.05)
+    vendor.script.fail(fault)
+    error = await asyncio.wait_for(failed(provider, call(seconds=60)), 10)
+    assert (error.failure, error.status) == (Failure.OVERLOADED, 503)
 
 
 async def test_a_caller_that_leaves_ends_the_vendors_call(provider, vendor, call):

@@ -30,7 +30,8 @@ def test_a_good_answer_is_kept_byte_for_byte():
 @pytest.mark.parametrize("raw", [
     b"", b"  \n", b"<html><body>Bad Gateway</body></html>", b"[]", b"null", b'"text"', orjson.dumps(ANSWER)[:-20], b'{"id":"\xff"}',
     b"{}", b'{"choices":[]}', b'{"choices":"none"}', b'{"choices":[1]}', b'{"choices":[{}]}', b'{"choices":[{"message":"x"}]}',
-    b'{"choices":[{"message":{"content":5}}]}', b'{"choices":' + b"[" * 300 + b"]" * 300 + b"}"])
+    b'{"choices":[{"message":{"content":5}}]}', b'{"choices":[{"message":{"tool_calls":"pay"}}]}',
+    b'{"choices":[{"message":{"tool_calls":[{},7]}}]}', b'{"choices":' + b"[" * 300 + b"]" * 300 + b"}"])
 def test_what_is_no_completion_is_a_bad_response(raw):
     with pytest.raises(AnswerError) as caught:
         read_chat(raw)

@@ -103,7 +103,8 @@ def test_a_vendor_that_sends_no_indices_is_taken_by_position():
 
 @pytest.mark.parametrize("raw", [
     b"", b"<html>", b"{}", b'{"data":{}}', b'{"data":[]}', b'{"data":["x"]}', b'{"data":[{}]}', answer([]), answer(""),
-    answer(None), answer(5), answer([1.0], [1.0]), answer("not base64!"), answer("AAAA"), answer([1.0], indices=[3])])
+    answer(None), answer(5), answer([1.0], [1.0]), answer("not base64!"), answer("AAAA"), answer([1.0], indices=[3]),
+    answer(["a", "b"]), answer([1.0, None]), answer([[1.0]]), answer([True])])
 def test_what_is_no_list_of_embeddings_is_a_bad_response(raw):
     with pytest.raises(AnswerError) as caught:
         read_embeddings(raw, request())
@@ -113,6 +114,12 @@ def test_what_is_no_list_of_embeddings_is_a_bad_response(raw):
 def test_vectors_of_something_else_than_numbers_are_not_encoded():
     with pytest.raises(AnswerError):
         read_embeddings(answer(["a", "b"]), request(encoding_format="base64"))
+
+
+@pytest.mark.parametrize("vector", ["not base64!", "AAAA", "AAAAA"])
+def test_base64_is_checked_though_it_is_passed_on(vector):
+    with pytest.raises(AnswerError):
+        read_embeddings(answer(vector), request(encoding_format="base64"))
 
 
 @given(FLOATS)

@@ -216,3 +216,9 @@ def test_folding_raises_nothing_but_answer_errors(delta):
 def test_there_is_nothing_to_fold_in_a_stream_without_choices():
     with pytest.raises(AnswerError):
         fold([])
+
+
+def test_a_stream_nested_too_deeply_to_be_written_folds_into_nothing():
+    deep = b'{"choices":[{"index":0,"delta":{"content":"x","odd":' + b"[" * 600 + b"]" * 600 + b'},"finish_reason":"stop"}]}'
+    with pytest.raises(AnswerError):
+        fold(events_of(sse.frame(deep), sse.frame(sse.DONE)))

@@ -81,6 +81,15 @@ def test_an_event_larger_than_the_bound_is_refused_before_it_is_complete():
         decoder.feed(b"x")
 
 
+def test_an_event_of_many_lines_is_not_put_together_before_its_end():
+    """Joining what is held at every line would make a long event quadratic, and keep the event loop from everything else."""
+    decoder = sse.SseDecoder()
+    for _ in range(1000):
+        assert decoder.feed(b"data: x\n") == []
+    assert len(decoder._held) == 1000
+    assert decoder.feed(b"\n") == [b"\n".join([b"x"] * 1000)]
+
+
 def test_many_events_in_one_read_are_no_large_event():
     assert len(decoded(b"data: abcdefgh\n\n" * 1000, max_event=100)) == 1000
 
