@@ -215,68 +215,10 @@ class Route(DefaultRoute):
     name: Annotated[
         Name, hot("What a routing decision, `x-strata-route` or the caller's `model` names. `default` and `auto` are taken.")]
 
-    utterances: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=512)], ...],
-        hot("Example queries. With them the pod can route by itself: a request for the model `auto` goes to the route whose "
-            "utterances are nearest. Default: none.", list_type="atomic"), Field(max_length=256)] = ()
-
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         if self.name in (DEFAULT_ROUTE, AUTO_MODEL):
             raise ValueError(f"name {self.name!r} is reserved")
-        return self
-
-
-class BatchConfig(Contract):
-    """Calls that are shared instead of made twice."""
-
-    enabled: Annotated[
-        bool,
-        hot("Whether identical requests in flight share one call, and embeddings are gathered into one. Default true. Only "
-            "what the cache may hold is shared.")] = True
-    window_ms: Annotated[
-        int,
-        hot("Milliseconds after a call's start in which near-identical requests may join it, and in which embedding inputs "
-            "gather. Default 50. A chat call never waits for it; embeddings wait up to this long when others are in flight."),
-        Field(ge=0, le=10_000)] = 50
-    max_size: Annotated[
-        int, hot("Inputs gathered into one embeddings call. Default 32."), Field(ge=1, le=2_048)] = 32
-    similarity_threshold: Annotated[
-        Threshold, hot("Cosine from which a request is near-identical to one in flight. Default 0.98.")] = 0.98
-
-
-class RoutingConfig(Contract):
-    """How the pod routes by itself, for the model `auto`."""
-
-    threshold: Annotated[
-        float,
-        hot("Least confidence at which a route is taken; below it the request goes to `defaultRoute`. Default 0.5."),
-        Field(ge=0, le=1)] = 0.5
-
-
-class StateConfig(Contract):
-    """Where executions are recorded."""
-
-    model_config = rules((
-        "self.backend != 'postgresql' || has(self.dsnSecretRef)", "dsnSecretRef is required for backend postgresql",
-        ".dsnSecretRef"))
-
-    backend: Annotated[
-        Literal["none", "memory", "postgresql"],
-        hot("`none`: nowhere; `memory`: the newest 10,000 of a pod, gone with it; `postgresql`: a database that all pods "
-            "share. Default `memory`. Never on a request's way: what cannot be written in time is dropped and counted.")] = "memory"
-    dsn_secret_ref: Annotated[
-        SecretKeyRef | None,
-        hot("For `postgresql`: Secret key holding the DSN, `postgresql://user:password@host/database`. While it is missing, "
-            "records are dropped and counted.")] = None
-    checkpoint_interval: Annotated[
-        int,
-        hot("Events of a stream between two checkpoints of its text so far; 0 for none. Default 10."), Field(ge=0, le=10_000)] = 10
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.backend == "postgresql" and self.dsn_secret_ref is None:
-            raise ValueError("dsnSecretRef is required for backend postgresql")
         return self
 
 
@@ -286,10 +228,6 @@ class AuthConfig(Contract):
     api_keys_secret_ref: Annotated[
         SecretRef,
         roll("Secret whose keys are tenant names and whose values are that tenant's API keys, one a line.")]
-    admin_keys_secret_ref: Annotated[
-        SecretRef | None,
-        roll("Secret whose values are keys, one a line, for the admin endpoints of the platform port (`/executions/{id}`). "
-             "Default: those endpoints are off.")] = None
     trusted_tenant_header: Annotated[
         bool,
         hot("Whether `x-strata-tenant` of an authenticated caller names the tenant. Default false. Only for a gateway in front "
@@ -331,9 +269,6 @@ class RuntimeConfig(Contract):
         int, hot("Pods. Default 2. Running pods are kept when it changes."), Field(ge=0, le=1_000)] = 2
     execution: Annotated[ExecutionConfig, hot("Deadline and retries.")] = ExecutionConfig()
     cache: Annotated[CacheConfig, hot("The cache.")] = CacheConfig()
-    batch: Annotated[BatchConfig, hot("Calls that are shared.")] = BatchConfig()
-    state: Annotated[StateConfig, hot("Where executions are recorded.")] = StateConfig()
-    routing: Annotated[RoutingConfig, hot("How the pod routes by itself.")] = RoutingConfig()
     observability: Annotated[ObservabilityConfig, hot("Metrics, traces and logs.")] = ObservabilityConfig()
     server: Annotated[ServerConfig, hot("The HTTP server.")] = ServerConfig()
     routes: Annotated[

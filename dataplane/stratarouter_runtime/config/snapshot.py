@@ -97,8 +97,6 @@ class Snapshot:
         redis = self.runtime.cache.redis
         if redis is not None:
             yield redis.url_secret_ref, "cache.redis"
-        if self.runtime.state.dsn_secret_ref is not None:
-            yield self.runtime.state.dsn_secret_ref, "state"
         for pool, provider in self.providers():
             if provider.credentials_secret_ref is not None:
                 yield provider.credentials_secret_ref, f"{pool}/{provider.name}"
@@ -110,8 +108,6 @@ class Snapshot:
         names = {reference.name for reference, _ in self.secret_keys()}
         if self.runtime.auth is not None:
             names.add(self.runtime.auth.api_keys_secret_ref.name)
-            if self.runtime.auth.admin_keys_secret_ref is not None:
-                names.add(self.runtime.auth.admin_keys_secret_ref.name)
         return sorted(names)
 
     @property
