@@ -79,7 +79,7 @@ def test_eight_oclock_stays_eight_oclock_when_the_clocks_change(at: str, expecte
 
 def test_an_hour_that_is_left_out_never_opens_and_one_that_comes_twice_opens_twice() -> None:
     """29 March has no 02:30 in Berlin, 25 October has two."""
-    window = {"from": "02:00", "to": "03:00", "timeZone": "Europe/Berlin"}
+    (window,) = windows([TimeWindow.model_validate({"from": "02:00", "to": "03:00", "timeZone": "Europe/Berlin"})])
     for start, minutes in ((datetime(2026, 3, 29, tzinfo=UTC), 0), (datetime(2026, 10, 25, tzinfo=UTC), 120)):
-        opened = sum(is_open(start + timedelta(minutes=minute), **window) for minute in range(0, 12 * 60))
+        opened = sum(window.contains(start + timedelta(minutes=minute)) for minute in range(12 * 60))
         assert opened == minutes
