@@ -5,8 +5,9 @@ Request: ``decision`` (a route's name, or what StrataRouter's router returned) o
 With ``?dryRun=true`` the plan is explained and nobody is called.
 
 Reply: ``execution_id``, ``response`` (the text), ``completion`` (the whole answer), ``cache_hit``, ``usage``, ``cost_usd``
-(a decimal string, null where unknown), ``attempts``, ``timings_ms``, ``plan``. As events: ``plan``, ``delta``, then
-``completed`` (the same as the JSON reply) or ``error``.
+(a decimal string, null where unknown), ``attempts``, ``timings_ms``, ``plan``. As events: ``plan``, ``delta`` (``text``, or
+``delta`` where it is more than text), then ``completed`` (the same as the JSON reply, without ``completion`` where that
+was not kept) or ``error``.
 """
 
 from __future__ import annotations
@@ -45,19 +46,6 @@ async def execute(exchange: Exchange) -> web.StreamResponse:
     return await exchange.json(orjson.dumps(result_document(exchange.execution, response)))
 
 
-async def feedback(exchange: Exchange) -> web.StreamResponse:
-    """``POST /v1/feedback``: ``{"execution_id": ..., "correct": false}``."""
-    body = openai_checks.parse_object(await exchange.body())
-    identity, correct = body.get("execution_id"), body.get("correct")
-    if not isinstance(identity, str) or not identity:
-        raise openai_checks.missing("execution_id") if identity is None else openai_checks.wrong_type(
-            "execution_id", "a string", identity)
-    if not isinstance(correct, bool):
-        raise openai_checks.missing("correct") if correct is None else openai_checks.wrong_type("correct", "a boolean", correct)
-    outcome = await exchange.door.runtime.feedback(identity, correct=correct, tenant=exchange.execution.caller.tenant)
-    return await exchange.json(orjson.dumps({"execution_id": identity, **outcome}))
-
-
 def _understood(exchange: Exchange, body: Mapping[str, Any]) -> ChatRequest:
     unknown = next((name for name in body if name not in _FIELDS), None)
     if unknown is not None:
@@ -66,29 +54,31 @@ def _understood(exchange: Exchange, body: Mapping[str, Any]) -> ChatRequest:
     if not isinstance(context, Mapping):
         raise openai_checks.wrong_type("context", "an object", context)
     decision = normalise(body["decision"]) if body.get("decision") is not None else None
+    exchange.execution.decision, exchange.execution.context = decision, context
     asked = dict(query_of(decision, query=body.get("query"), messages=body.get("messages"), request=body.get("request"),
                           context=context))
     if body.get("stream") is not None:
         asked["stream"] = body["stream"]
-    exchange.execution.decision, exchange.execution.context = decision, context
     return openai_chat.check_chat(asked)
 
 
 async def _stream(exchange: Exchange, request: ChatRequest) -> web.StreamResponse:
     events = exchange.open_events()
+    text: list[str] = []
     async with exchange.door.runtime.stream(exchange.execution, request) as reply:
         plan = exchange.execution.plan
         await events.send(_event("plan", plan.to_document() if plan else {}))
         try:
             async with asyncio.timeout_at(exchange.deadline()):
                 async for batch in reply:
-                    deltas = [_event("delta", each) for event in batch if (each := _delta(event.body))]
+                    deltas = [each for event in batch if (each := _delta(event.body))]
+                    text += [each["text"] for each in deltas if "text" in each]
                     if deltas:
-                        await events.send(b"".join(deltas))
+                        await events.send(b"".join(_event("delta", each) for each in deltas))
         except TimeoutError:
             raise ConnectionAbortedError("the client stopped reading") from None
         whole = reply.response()
-    await events.send(_event("completed", completion_document(exchange.execution, whole)))
+    await events.send(_event("completed", {"response": "".join(text), **completion_document(exchange.execution, whole)}))
     await events.end()
     if events.response is None:  # pragma: no cover - the plan has been sent
         raise RuntimeError("a stream without events")
@@ -123,4 +113,3 @@ class ExecuteErrors:
 def add_routes(app: web.Application, door: Door) -> None:
     """Put the door into an application."""
     app.router.add_post("/v1/execute", door.handler(execute, "execute"))
-    app.router.add_post("/v1/feedback", door.handler(feedback, "feedback"))
