@@ -52,7 +52,7 @@ def normalise(decision: object) -> RoutingDecision:
 
 
 def check(decision: RoutingDecision) -> RoutingDecision:
-    """The decision with its embedding as a tuple of floats; raises ``RequestError`` that names the field that is wrong.
+    """The decision in plain floats; raises ``RequestError`` that names the field that is wrong.
 
     ``confidence`` must be from 0 to 1, ``scores`` finite, ``embedding`` neither empty, nor all zeros, nor endless, and
     finite.
@@ -66,9 +66,9 @@ def check(decision: RoutingDecision) -> RoutingDecision:
         raise _wrong("decision.query", "expected a string")
     if not isinstance(decision.metadata, Mapping):
         raise _wrong("decision.metadata", "expected an object")
-    _check_scores(decision.scores)
+    scores = _scores(decision.scores)
     vector = None if decision.embedding is None else _vector(decision.embedding)
-    return RoutingDecision(decision.route_id, None if confidence is None else float(confidence), decision.scores, decision.query,
+    return RoutingDecision(decision.route_id, None if confidence is None else float(confidence), scores, decision.query,
                            vector, decision.metadata)
 
 
@@ -144,12 +144,13 @@ def _clipped(score: Any) -> Any:
     return 0.0 if score < 0 else 1.0 if score > 1 else score
 
 
-def _check_scores(scores: Any) -> None:
+def _scores(scores: Any) -> dict[str, float]:
     if not isinstance(scores, Mapping) or len(scores) > MAX_SCORES:
         raise _wrong("decision.scores", f"expected an object of at most {MAX_SCORES} numbers")
     for name, score in scores.items():
         if not isinstance(name, str) or not _is_number(score) or not math.isfinite(score):
             raise _wrong("decision.scores", f"expected finite numbers by name, but {_shown(name)} has {_shown(score)}")
+    return {name: float(score) for name, score in scores.items()}
 
 
 def _vector(embedding: Any) -> tuple[float, ...]:
