@@ -27,7 +27,7 @@ from stratarouter_runtime.model.verdict import PolicyError
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 REGIONS, PROVIDERS, MODELS, KEYS = ("", "eu", "us"), ("p0", "p1", "p2"), ("m0", "m1"), ("tenant", "class")
-PATIENT = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # --- random resources -----------------------------------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ _MODEL = st.builds(
     lambda name, price, capabilities, window: model(name, **price, **capabilities, **window), st.sampled_from(MODELS),
     st.just({}) | st.builds(lambda first, second: {"price": {"inputPerMillionTokens": first, "outputPerMillionTokens": second}}, _PRICES, _PRICES),
     st.just({}) | st.lists(st.sampled_from(["tools", "vision", "jsonSchema"]), unique=True).map(lambda more: {"capabilities": ["chat", *more]}),
-    st.just({}) | st.integers(1, 200).map(lambda tokens: {"contextTokens": tokens}))
+    st.just({}) | st.sampled_from([10, 60, 100_000]).map(lambda tokens: {"contextTokens": tokens}))
 _PROVIDER = st.builds(
     lambda models, region, kind, priority, weight: {"models": models, "region": region, "type": kind, "priority": priority, "weight": weight},
     st.lists(_MODEL, min_size=1, max_size=2, unique_by=lambda each: each["name"]), st.sampled_from(REGIONS),
@@ -52,12 +52,15 @@ def _some(names: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
 
 
 _TIMES = st.sampled_from(["00:00", "06:00", "12:00", "18:00", "23:59"])
-_POLICY = st.fixed_dictionaries({}, optional={
+_RULES: dict[str, st.SearchStrategy[Any]] = {
     "minConfidence": st.floats(0, 1), "maxCostPerRequestUsd": st.sampled_from(["0", "0.0001", "0.001", "0.05", "1"]),
     "maxInputTokens": st.integers(1, 150), "allowedRegions": _some(REGIONS[1:]), "allowedProviders": _some(PROVIDERS),
     "blockedProviders": _some(PROVIDERS), "allowedModels": _some(MODELS), "requiredMetadata": _some(KEYS),
-    "timeWindows": st.lists(st.fixed_dictionaries({"from": _TIMES, "to": _TIMES, "days": _some(DAYS)}), min_size=1, max_size=2),
-    "onViolation": st.sampled_from(["reject", "route", "dryRun"])})
+    "timeWindows": st.lists(st.fixed_dictionaries({"from": _TIMES, "to": _TIMES, "days": _some(DAYS)}), min_size=1, max_size=2)}
+# A cap is drawn more often, because it has the most to get wrong; few rules at once, else nearly everything is refused.
+_POLICY = st.lists(st.sampled_from([*_RULES, *["maxCostPerRequestUsd"] * 6]), max_size=3, unique=True).flatmap(
+    lambda rules: st.fixed_dictionaries({rule: _RULES[rule] for rule in rules} | {
+        "onViolation": st.sampled_from(["reject", "route", "dryRun"])}))
 _REQUEST = st.fixed_dictionaries({"messages": st.lists(st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "system"]), "content": st.text(max_size=80)}), max_size=3)}, optional={
         "max_tokens": st.integers(1, 500), "max_completion_tokens": st.integers(1, 500), "n": st.integers(1, 3),
