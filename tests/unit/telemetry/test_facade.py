@@ -69,7 +69,7 @@ def execution(**known):
                      **{"plan": plan, "request": REQUEST, **known})
 
 
-ORDER = ["provider", "tier", "model", "hash", "type", "outcome", "reason", "stage", "backend", "generation", "route", "status"]
+ORDER = ["rule", "effect", "provider", "tier", "model", "hash", "type", "outcome", "reason", "stage", "backend", "generation", "route", "status"]
 
 
 def figures(telemetry, *prefixes):
