@@ -23,6 +23,7 @@ from stratarouter_runtime.wire.openai_errors import parse_error
 
 from .connection_errors import NETWORK_ERRORS, not_answered, not_finished
 from .errors import refused
+from .read_timer import ReadTimer
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a complete answer; the largest are base64 images and batches of embeddings."""
@@ -119,16 +120,17 @@ async def read_all(response: aiohttp.ClientResponse, due: float, *, limit: int =
     """The rest of a body, before ``due`` (the loop's clock) and within ``limit`` bytes."""
     parts: list[bytes] = []
     size = 0
+    timer = ReadTimer(response)
     try:
-        async with asyncio.timeout_at(due):
-            while part := await response.content.readany():
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise ProviderError(Failure.BAD_RESPONSE, f"the provider's answer has more than {limit} bytes",
-                                        phase=Phase.BODY)
-    except (*NETWORK_ERRORS, RuntimeError) as error:  # RuntimeError: closed on this side
+        while part := await timer.read(due):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise ProviderError(Failure.BAD_RESPONSE, f"the provider's answer has more than {limit} bytes", phase=Phase.BODY)
+    except NETWORK_ERRORS as error:
         raise not_finished(error, Phase.BODY) from None
+    finally:
+        timer.stop()
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

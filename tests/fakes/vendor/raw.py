@@ -175,8 +175,7 @@ def _length_beyond(wire: Wire) -> Iterable[Step]:
 
 
 def _length_short(wire: Wire) -> Iterable[Step]:
-    announced = len(wire.half) - 5
-    return [wire.sized(wire.content[:announced], announced), 0.05, wire.content[announced:], End.KEEP]
+    return [wire.sized(wire.content, len(wire.half) - 5), End.CLOSE]
 
 
 def _length_garbage(wire: Wire) -> Iterable[Step]:
