@@ -130,7 +130,8 @@ def machine() -> str:
     """What it ran on; no names."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (f"Measured on {len(os.sched_getaffinity(0))} cores ({_processor()}), {platform.system()} "
-            f"{platform.machine()}, Python {platform.python_version()}, {libraries}.")
+            f"{platform.machine()}, Python {platform.python_version()}, {libraries}; load average {os.getloadavg()[2]:.1f} (where that is "
+            "much above 1, other programs ran beside it: the ratios stand that, the latencies do not).")
 
 
 def _processor() -> str:
