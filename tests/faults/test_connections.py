@@ -12,7 +12,7 @@ from builders import secret
 from fakes import listeners
 from fakes.vendor import FakeVendor
 from faults.case import SOON, Case, everywhere
-from faults.checks import meets, nothing_is_left
+from faults.checks import meets, the_books_are_right
 from faults.expected import ANSWERED, Ends, transient
 from faults.world import KEY, World
 from faults.world import world as running_world
@@ -82,8 +82,8 @@ async def test_it_ends_as_it_must(reached: tuple[World, dict[str, Case]], name: 
     await meets(world, made[name])
 
 
-async def test_nothing_is_left_of_it(reached: tuple[World, dict[str, Case]]) -> None:
-    """Every case is tried; after all of them no call is open and no place is taken."""
+async def test_the_books_are_right(reached: tuple[World, dict[str, Case]]) -> None:
+    """Every case was tried; the metrics tell of each, no call is open and no place is taken."""
     world, made = reached
     assert tuple(made) == NAMES
-    await nothing_is_left(world)
+    await the_books_are_right(world)

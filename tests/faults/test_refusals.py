@@ -6,7 +6,7 @@ import pytest
 
 from fakes.vendor import Reply, fault
 from faults.case import Case, everywhere
-from faults.checks import meets
+from faults.checks import meets, the_books_are_right
 from faults.expected import ANSWERED, NOT_KEPT, callers, misconfigured, transient
 from faults.world import World
 
@@ -33,3 +33,8 @@ CASES = [
 async def test_it_ends_as_it_must(world: World, case: Case) -> None:
     """Whatever was asked, with nobody behind and with a healthy provider."""
     await meets(world, case)
+
+
+async def test_the_books_are_right(world: World) -> None:
+    """After all of them: in the metrics, and with no call open and no place taken."""
+    await the_books_are_right(world)

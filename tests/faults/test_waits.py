@@ -10,7 +10,7 @@ import pytest
 
 from fakes.vendor import fault
 from faults.case import Case
-from faults.checks import meets, question, route
+from faults.checks import meets, question, route, the_books_are_right
 from faults.expected import ATTEMPTS, Ends, limited, misconfigured, transient
 from faults.world import Figures, World
 
@@ -59,6 +59,11 @@ CASES = [
 async def test_it_ends_as_it_must(world: World, case: Case) -> None:
     """Alone the caller is told how long; with a healthy provider behind nobody waits."""
     await meets(world, case)
+
+
+async def test_the_books_are_right(world: World) -> None:
+    """After all of them: in the metrics, and with no call open and no place taken."""
+    await the_books_are_right(world)
 
 
 @pytest.mark.parametrize(("name", "status", "code"), [("seconds", 429, "rate_limited"), ("busy_seconds", 503, "no_provider_available")])

@@ -6,7 +6,7 @@ import pytest
 
 from fakes.vendor import fault
 from faults.case import Case, everywhere, hangs
-from faults.checks import meets, nothing_is_left
+from faults.checks import meets, the_books_are_right
 from faults.expected import ANSWERED, broke_off, transient
 from faults.world import World
 
@@ -51,6 +51,6 @@ async def test_it_ends_as_it_must(world: World, case: Case) -> None:
     await meets(world, case)
 
 
-async def test_nothing_is_left_of_it(world: World) -> None:
-    """After all of them no call is open and no place is taken."""
-    await nothing_is_left(world)
+async def test_the_books_are_right(world: World) -> None:
+    """After all of them: in the metrics, and with no call open and no place taken."""
+    await the_books_are_right(world)

@@ -97,6 +97,8 @@ class World:
         self.spare = spare
         self.sdk = sdk
         self.lines = lines
+        self.met: list[Case] = []
+        """The cases that have been met."""
         self._recorder = recorder
         self._numbers = itertools.count()
 
