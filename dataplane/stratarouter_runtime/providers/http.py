@@ -1,6 +1,6 @@
 """HTTP to one provider: one session, kept alive, bounded in connections, time and bytes.
 
-Invariants: redirects are never followed (a key must not reach another host); cookies and the environment's proxies are
+Invariants: redirects are never followed (a key must not reach another host); an answer belongs to its request; cookies and the environment's proxies are
 ignored; nothing but ``ProviderError`` and cancellation is raised; when the caller's task is cancelled or its generator
 closed, the connection is closed at once.
 """
@@ -22,6 +22,7 @@ from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
 from stratarouter_runtime.wire.openai_errors import parse_error
 
 from .connection_errors import NETWORK_ERRORS, not_answered, not_finished
+from .connector import SilentConnector
 from .errors import refused
 from .read_timer import ReadTimer
 
@@ -102,8 +103,8 @@ class Upstream:
         if self._closed:
             raise ProviderError(Failure.CONNECT_FAILED, "the provider's connections are closed", phase=Phase.CONNECT)
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._config.limits.max_concurrent_requests, ttl_dns_cache=DNS_SECONDS,
-                                             keepalive_timeout=KEEPALIVE_SECONDS)
+            connector = SilentConnector(limit=self._config.limits.max_concurrent_requests, ttl_dns_cache=DNS_SECONDS,
+                                        keepalive_timeout=KEEPALIVE_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False,
                                                   cookie_jar=aiohttp.DummyCookieJar())
         return self._session
