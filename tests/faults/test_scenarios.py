@@ -37,12 +37,10 @@ async def second() -> AsyncIterator[FakeVendor]:
 @pytest.fixture
 def exceptions_unwritten() -> Iterator[None]:
     """Our own formatter reads no source files for a traceback; pytest's would, on the event loop."""
-    logger, silent = logging.getLogger("stratarouter_runtime.server.exchange"), logging.NullHandler()
-    logger.addHandler(silent)
-    logger.propagate = False
+    logger = logging.getLogger("stratarouter_runtime.server.exchange")
+    logger.disabled = True
     yield
-    logger.propagate = True
-    logger.removeHandler(silent)
+    logger.disabled = False
 
 
 def settings(*vendors: FakeVendor, primary: Document | None = None, execution: Document | None = None, **fields: object) -> list[Document]:
