@@ -15,6 +15,7 @@ from stratarouter_runtime.config import DEFAULT_ROUTE, DefaultRoute, Snapshot
 from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.plan import CacheTerms, Candidate, Plan
 from stratarouter_runtime.model.request import Caller, Directives, Family, Request
+
 from .candidates import PoolCandidates
 
 
