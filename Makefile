@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
 # --- environment ------------------------------------------------------------------------------------------------
 # hnswlib has no wheels: a C++ compiler and Python's headers are needed once.

@@ -45,7 +45,7 @@ def test_change_of_the_pod_template_rolls_under_steady_load_without_one_failed_r
 
 
 def test_killing_the_operator_changes_nothing_for_callers(plane, system):
-    """The one that leads goes without a word, so the other has to see its Lease run out before it takes over."""
+    """The one that leads is deleted by force, in the midst of a change; the other takes its Lease and finishes the work."""
     pods = plane.incarnations()
     with plane.namespace.load(plane.url, "gpt-4o-mini", RATE) as load:
         leader = system.get("lease", RELEASE)["spec"]["holderIdentity"]

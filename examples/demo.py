@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from examples.demo_servers import EXAMPLE, NotAsClaimedError, Stack, running
@@ -164,15 +165,19 @@ def break_primary(stack: Stack) -> str:
         stack.vendor("primary", "DELETE", "")
         stack.vendor("primary", "POST", "/faults", {"fault": "http_503", "times": -1})
         return "the primary says 503"
-    pool = stack.config / "20-providerpool.yaml"
     before = json.loads(stack.platform("/config"))["hash"]
-    pool.write_text(pool.read_text().replace("  - name: primary\n", "  - name: primary\n    endpoint: http://127.0.0.1:9/v1\n"))
+    point_to_nobody(stack.config / "20-providerpool.yaml")
     until = time.monotonic() + 10
     while json.loads(stack.platform("/config"))["hash"] == before:
         if time.monotonic() > until:
             raise NotAsClaimedError("the new configuration was not taken")
         time.sleep(0.05)
     return "the primary refuses connections"
+
+
+def point_to_nobody(pool: Path) -> None:
+    """Give the pool's primary an address where nobody listens."""
+    pool.write_text(pool.read_text().replace("  - name: primary\n", "  - name: primary\n    endpoint: http://127.0.0.1:9/v1\n"))
 
 
 def stream(show: Show) -> None:

@@ -34,6 +34,9 @@ class Closeable(Protocol):
 
 T = TypeVar("T", bound=Closeable)
 
+Credentials = dict[tuple[str, str], str | None]
+"""The key of each provider; None where it is missing."""
+
 
 class Shared:
     """A part and how many generations of parts hold it."""
@@ -107,51 +110,50 @@ class Assembler:
     def __init__(self, health: Health, observer: ExecutionObserver) -> None:
         self._health = health
         self._observer = observer
-        self._credentials: dict[tuple[str, str], str | None] = {}
+        self._credentials: Credentials = {}
 
     async def assemble(self, snapshot: Snapshot, secrets: Secrets, previous: Parts | None) -> Parts:
         """Parts for a snapshot; raises ``ConfigError`` for what only shows while building (a bad CA bundle)."""
         build = _Build(previous.shared if previous else {})
         try:
-            providers, renewed = await self._providers(build, snapshot, secrets)
+            providers, credentials = await self._providers(build, snapshot, secrets)
             engine = Engine(providers, self._health, self._observer)
-            embedder = await self._embedder(build, snapshot, engine)
+            embedder = await self._embedder(build, snapshot)
             cache = await self._cache(build, snapshot, secrets, embedder)
         except BaseException:
             await build.undo()
             raise
+        # From here on nothing fails: the previous parts may share the embedder.
+        if isinstance(embedder, PoolEmbedder):
+            embedder.bind(snapshot, engine)
+        renewed = [key for key, secret in credentials.items() if key in self._credentials and self._credentials[key] != secret]
+        self._credentials = credentials
         return Parts(snapshot, engine, providers=frozenset(providers), cache=cache, embedder=embedder, shared=build.shared, renewed=renewed)
 
-    async def _providers(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> tuple[dict[tuple[str, str], Any], list[Any]]:
-        """The providers whose credentials are there, and those whose key is another one than before."""
+    async def _providers(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> tuple[dict[tuple[str, str], Any], Credentials]:
+        """The providers whose credentials are there, and the credentials of all."""
         providers: dict[tuple[str, str], Any] = {}
-        renewed: list[tuple[str, str]] = []
-        credentials: dict[tuple[str, str], str | None] = {}
+        credentials: Credentials = {}
         for pool, config in snapshot.providers():
             key = (pool, config.name)
             reference = config.credentials_secret_ref
             secret = text(secrets, reference) if reference else ""
             credentials[key] = secret
-            if key in self._credentials and self._credentials[key] != secret:
-                renewed.append(key)
             bundle = _bundle(pool, config, secrets)
             if secret is None or (bundle is None and config.ca_bundle_secret_ref is not None):
                 continue  # out until its key, or what it is to trust, appears; the others serve
             identity = ("provider", pool, _connection(config), _fingerprint(secret), _fingerprint(bundle or ""))
             providers[key] = await build.part(identity, partial(create_provider, config, api_key=secret, ca_bundle=bundle))
-        self._credentials = credentials
-        return providers, renewed
+        return providers, credentials
 
-    async def _embedder(self, build: _Build, snapshot: Snapshot, engine: Engine) -> Embedder | None:
+    async def _embedder(self, build: _Build, snapshot: Snapshot) -> Embedder | None:
         cache = snapshot.runtime.cache
         config = cache.embedder
         if not cache.enabled or config.type == "none":
             return None
         if config.type == "minilm":
             return await build.part(("minilm",), open_minilm)
-        pooled = await build.part(PoolEmbedder.identity(snapshot), lambda: PoolEmbedder(snapshot))
-        pooled.bind(snapshot, engine)
-        return pooled
+        return await build.part(PoolEmbedder.identity(snapshot), lambda: PoolEmbedder(snapshot))
 
     async def _cache(self, build: _Build, snapshot: Snapshot, secrets: Secrets, embedder: Embedder | None) -> Cache | None:
         config = snapshot.runtime.cache

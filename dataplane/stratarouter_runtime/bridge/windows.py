@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
 
-from stratarouter_runtime.config.policy import ALL_DAYS, TimeWindow
+from stratarouter_runtime.config.policy import ALL_DAYS, TimeWindow, zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,9 @@ class Window:
     @classmethod
     def of(cls, config: TimeWindow) -> Window:
         """The window of the contract."""
-        # UTC needs no database of time zones.
-        zone = UTC if config.time_zone == "UTC" else ZoneInfo(config.time_zone)
         days = ",".join(day for day in ALL_DAYS if day in config.days)
-        return cls(frozenset(ALL_DAYS.index(day) for day in config.days), _minutes(config.from_), _minutes(config.to), zone,
-                   f"{days} {config.from_}-{config.to} {config.time_zone}")
+        return cls(frozenset(ALL_DAYS.index(day) for day in config.days), _minutes(config.from_), _minutes(config.to),
+                   zone(config.time_zone) or UTC, f"{days} {config.from_}-{config.to} {config.time_zone}")
 
     def contains(self, now: datetime) -> bool:
         """Whether an aware time is inside."""

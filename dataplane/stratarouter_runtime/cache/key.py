@@ -36,7 +36,7 @@ LEFT_OUT = frozenset({
     "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "metadata", "store", "service_tier"})
 
-MAX_TEXT = 8_000
+MAX_TEXT = 4_000
 """Characters; longer questions use the exact tier only."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,8 +25,15 @@ Region = Annotated[str, Field(min_length=1, max_length=63)]
 
 
 @cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())  # reads many files
+def zone(name: str) -> ZoneInfo | None:
+    """An IANA time zone, None where there is no such one.
+
+    Read from files once, when a configuration is validated: whoever asks later, on the event loop, finds it in memory.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
 
 
 class TimeWindow(Contract):
@@ -43,7 +50,7 @@ class TimeWindow(Contract):
     @field_validator("time_zone")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name != "UTC" and name not in _time_zones():
+        if zone(name) is None:
             raise ValueError(f"{name!r} is not an IANA time zone")
         return name
 

@@ -1,6 +1,6 @@
 """HTTP to one provider: one session, kept alive, bounded in connections, time and bytes.
 
-Invariants: redirects are never followed (a key must not reach another host); cookies and the environment's proxies are
+Invariants: redirects are never followed (a key must not reach another host); an answer belongs to its request; cookies and the environment's proxies are
 ignored; nothing but ``ProviderError`` and cancellation is raised; when the caller's task is cancelled or its generator
 closed, the connection is closed at once.
 """
@@ -22,7 +22,9 @@ from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
 from stratarouter_runtime.wire.openai_errors import parse_error
 
 from .connection_errors import NETWORK_ERRORS, not_answered, not_finished
+from .connector import SilentConnector
 from .errors import refused
+from .read_timer import ReadTimer
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a complete answer; the largest are base64 images and batches of embeddings."""
@@ -101,8 +103,8 @@ class Upstream:
         if self._closed:
             raise ProviderError(Failure.CONNECT_FAILED, "the provider's connections are closed", phase=Phase.CONNECT)
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._config.limits.max_concurrent_requests, ttl_dns_cache=DNS_SECONDS,
-                                             keepalive_timeout=KEEPALIVE_SECONDS)
+            connector = SilentConnector(limit=self._config.limits.max_concurrent_requests, ttl_dns_cache=DNS_SECONDS,
+                                        keepalive_timeout=KEEPALIVE_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False,
                                                   cookie_jar=aiohttp.DummyCookieJar())
         return self._session
@@ -119,16 +121,17 @@ async def read_all(response: aiohttp.ClientResponse, due: float, *, limit: int =
     """The rest of a body, before ``due`` (the loop's clock) and within ``limit`` bytes."""
     parts: list[bytes] = []
     size = 0
+    timer = ReadTimer(response)
     try:
-        async with asyncio.timeout_at(due):
-            while part := await response.content.readany():
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise ProviderError(Failure.BAD_RESPONSE, f"the provider's answer has more than {limit} bytes",
-                                        phase=Phase.BODY)
-    except (*NETWORK_ERRORS, RuntimeError) as error:  # RuntimeError: closed on this side
+        while part := await timer.read(due):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise ProviderError(Failure.BAD_RESPONSE, f"the provider's answer has more than {limit} bytes", phase=Phase.BODY)
+    except NETWORK_ERRORS as error:
         raise not_finished(error, Phase.BODY) from None
+    finally:
+        timer.stop()
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -87,7 +87,7 @@ class OpenAIWireProvider:
             if response.content_type == "text/html":
                 raise self._broken(bad_answer("the vendor's answer is a web page"), Phase.BODY)
             stream = openai_stream.ChatStream(choices=request.body.get("n") or 1)
-            reading = StreamReading(response.content, stream, first=first, idle=self._idle, end=end, key=self._upstream.key)
+            reading = StreamReading(response, stream, first=first, idle=self._idle, end=end, key=self._upstream.key)
             try:
                 while (batch := await reading.next()) is not None:
                     yield batch

@@ -30,11 +30,11 @@ class StreamReading:
 
     __slots__ = ("_content", "_end", "_error", "_first", "_idle", "_key", "_loop", "_phase", "_stream", "_timer")
 
-    def __init__(self, content: aiohttp.StreamReader, stream: ChatStream, *, first: float, idle: float, end: float,
+    def __init__(self, response: aiohttp.ClientResponse, stream: ChatStream, *, first: float, idle: float, end: float,
                  key: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._content = content
-        self._timer = ReadTimer(content)
+        self._content = response.content
+        self._timer = ReadTimer(response)
         self._stream = stream
         self._phase = Phase.BODY
         self._first, self._idle, self._end = first, idle, end

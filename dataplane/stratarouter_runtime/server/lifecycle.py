@@ -7,6 +7,7 @@ once); everything that was started is stopped in the reverse order.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
@@ -151,11 +152,14 @@ async def serve(options: ServeOptions) -> None:
 
 
 def _settle_memory() -> None:
-    """Leave what start-up made (modules, models, code) out of every later garbage collection: it never becomes garbage."""
+    """Give back what only start-up needed, and leave the rest of what it made (modules, code) out of later collections."""
     gc.collect()
     gc.freeze()
     # A request makes some hundred objects and hardly any cycles: look for those less often than after every few requests.
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+    # Loading a local model takes much more than it keeps; glibc gives the rest back only when asked.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _end(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:

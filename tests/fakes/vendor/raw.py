@@ -23,6 +23,8 @@ from aiohttp import web
 from .sending import JSON_TYPE, STREAM_TYPE, destroy, frame
 
 POISON = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"SOMEBODY ELSE\'S ANSWER"},"finish_reason":"stop"}]}'
+POISONED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(POISON), POISON)
+"""An answer that nobody asked for."""
 STEP_SECONDS = 0.02
 """Between the steps of what goes on for ever."""
 
@@ -175,8 +177,7 @@ def _length_beyond(wire: Wire) -> Iterable[Step]:
 
 
 def _length_short(wire: Wire) -> Iterable[Step]:
-    announced = len(wire.half) - 5
-    return [wire.sized(wire.content[:announced], announced), 0.05, wire.content[announced:], End.KEEP]
+    return [wire.sized(wire.content, len(wire.half) - 5), End.CLOSE]
 
 
 def _length_garbage(wire: Wire) -> Iterable[Step]:
@@ -192,8 +193,11 @@ def _lengths_differ(wire: Wire) -> Iterable[Step]:
 
 
 def _second_answer(wire: Wire) -> Iterable[Step]:
-    poison = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(POISON), POISON)
-    return [wire.sized(wire.content), 0.0, poison, End.KEEP]
+    return [wire.sized(wire.content) + POISONED, End.KEEP]
+
+
+def _second_answer_later(wire: Wire) -> Iterable[Step]:
+    return [wire.sized(wire.content), 0.0, POISONED, End.KEEP]
 
 
 def _no_length(wire: Wire) -> Iterable[Step]:
@@ -315,7 +319,8 @@ WIRE_FAULTS: dict[str, Callable[[Wire], Iterable[Step]]] = {
     "length_beyond": _length_beyond, "length_garbage": _length_garbage, "length_negative": _length_negative,
     "length_short": _length_short, "lengths_differ": _lengths_differ, "no_content": _no_content, "no_length": _no_length,
     "no_length_cut": _no_length_cut, "json_stall": _json_stall,
-    "refusal_cut": _refusal_cut, "refusal_endless": _refusal_endless, "refusal_stall": _refusal_stall, "second_answer": _second_answer, "switching_protocols": _switching,
+    "refusal_cut": _refusal_cut, "refusal_endless": _refusal_endless, "refusal_stall": _refusal_stall, "second_answer": _second_answer,
+    "second_answer_later": _second_answer_later, "switching_protocols": _switching,
     "unknown_encoding": _unknown_encoding}
 """By name; each of phase ``wire``."""
 

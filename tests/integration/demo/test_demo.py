@@ -71,3 +71,25 @@ def test_taken_ports_are_replaced_and_ctrl_c_leaves_nothing_behind():
         assert process.returncode == 130, out + err
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_with_the_real_vendor_the_configuration_is_the_examples_with_its_type_and_key(tmp_path):
+    """The copy for ``--vendor openai`` is valid, as it is and with the primary broken, and differs in nothing else."""
+    program = """
+import sys; from pathlib import Path
+from examples import demo, demo_servers
+from stratarouter_runtime.config import load
+folder = Path(sys.argv[1])
+copy = demo_servers.configuration(folder, dict(demo_servers.PORTS), 'sk-mine')
+def providers():
+    loaded = load([copy])
+    return [(each.name, each.type, each.endpoint) for _, each in loaded.snapshot.providers()], loaded.secrets['vendor']['apiKey']
+print(providers())
+demo.point_to_nobody(copy / '20-providerpool.yaml')
+print(providers())
+"""
+    status, out, err = run("-c", program, str(tmp_path))
+    assert status == 0, out + err
+    before, after = out.splitlines()
+    assert before == "([('primary', 'openai', None), ('fallback', 'openai', None)], b'sk-mine')"
+    assert after == "([('primary', 'openai', 'http://127.0.0.1:9/v1'), ('fallback', 'openai', None)], b'sk-mine')"

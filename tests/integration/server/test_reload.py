@@ -104,6 +104,40 @@ async def test_a_bad_ca_bundle_changes_nothing(tmp_path: Path, vendor: FakeVendo
             assert (await pod.chat()).status == 200
 
 
+async def test_a_reload_that_fails_half_way_leaves_the_old_parts_as_they_were(tmp_path: Path, vendor: FakeVendor, second: FakeVendor) -> None:
+    """Also those that both would have shared: the embedder goes on asking the old providers."""
+    embedder = {"type": "pool", "pool": "chat", "model": "text-embedding-3-small"}
+    redis = {"backend": "redis", "redis": {"urlSecretRef": {"name": "redis", "key": "url"}}}
+    async with running(tmp_path, *resources(runtime(cache={"embedder": embedder}), vendor)) as pod:
+        await pod.chat("one")
+        old = pod.server.runtime.parts
+        digest = pod.rewrite(*resources(runtime(cache={"embedder": embedder, **redis}), second), secret("redis", url="http://no-redis"))
+        await until(lambda: pod.server.reloader.rejection is not None and pod.server.reloader.rejection.digest == digest)
+        assert pod.server.runtime.parts is old
+        before = embeddings(vendor)
+        await pod.chat("another")
+        assert (embeddings(vendor), embeddings(second)) == (before + 1, 0)
+
+
+def embeddings(vendor: FakeVendor) -> int:
+    """Calls for vectors."""
+    return len([each for each in vendor.record.requests if each.path.endswith("/embeddings")])
+
+
+async def test_a_key_that_rotates_together_with_a_mistake_counts_once_that_is_repaired(tmp_path: Path, vendor: FakeVendor) -> None:
+    """The refused configuration must not make the new key look like the old one."""
+    documents = [runtime(), pool("chat", served_by(vendor)), secret("vendor", apiKey="sk-old")]
+    async with running(tmp_path, *documents) as pod:
+        assert (await pod.chat()).status == 502
+        good = [*documents[:2], secret("vendor", apiKey=vendor.api_key)]
+        broken = served_by(vendor, "broken", caBundleSecretRef={"name": "ca", "key": "ca.crt"}, priority=1)
+        pod.rewrite(documents[0], pool("chat", served_by(vendor), broken), good[2], secret("ca", {"ca.crt": "hello"}))
+        await until(lambda: pod.server.reloader.rejection is not None)
+        await pod.reload(*good)
+        assert [each["state"] for each in (await pod.config())["providers"]] == ["Healthy"]
+        assert (await pod.chat()).status == 200
+
+
 class _nothing:  # noqa: N801 (stands for no rejection)
     digest = ""
 

@@ -48,6 +48,20 @@ async def test_a_failed_call_gives_its_connection_back_where_the_reply_was_read(
     assert vendor.record.connections == 1
 
 
+@pytest.mark.parametrize("fault", ["second_answer", "second_answer_later"])
+async def test_an_answer_behind_the_answer_is_not_the_next_callers(provider, vendor, call, fault):
+    """It arrived before the next request was sent, so it cannot be what answers it."""
+    for number in range(3):
+        vendor.script.fail(fault)
+        vendor.script.say("the first")
+        await provider.chat(CHAT, call())
+        await vendor.record.until(lambda record, number=number: record.completed == 2 * number + 1)
+        for _ in range(5):
+            await asyncio.sleep(0)  # until what the vendor has said has been read
+        assert (await provider.chat(CHAT, call())).text == "the first"
+    assert vendor.record.connections == 4
+
+
 async def test_connections_are_bounded(make, vendor, call):
     provider = make(vendor, limits={"maxConcurrentRequests": 2})
     vendor.script.fail("slow_headers", times=6, delay=0.02)

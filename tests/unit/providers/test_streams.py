@@ -171,6 +171,15 @@ async def test_json_instead_of_a_stream_must_come_in_the_time_of_the_first_conte
     assert (error.failure, error.phase) == (Failure.TIMEOUT, Phase.BODY)
 
 
+@pytest.mark.parametrize("fault", ["chunk_size_garbage", "chunk_size_huge", "chunk_torn"])
+async def test_framing_that_breaks_after_content_is_no_silence(provider, vendor, call, fault):
+    """aiohttp closes the connection then, but leaves the pending read to itself."""
+    vendor.script.fail(fault)
+    events, error = await asyncio.wait_for(events_of(provider, call(seconds=60)), 10)
+    assert events
+    assert (error.failure, error.phase) == (Failure.TRUNCATED, Phase.STREAM)
+
+
 async def test_silence_after_content_has_its_own_time(make, vendor, call):
     vendor.script.fail("stall")
     events, error = await events_of(make(vendor, timeouts={"idleMs": 50}), call())

@@ -184,6 +184,13 @@ async def test_connecting_has_its_own_time(make, call):
         server.close()
 
 
+@pytest.mark.parametrize("fault", ["chunk_size_garbage", "chunk_size_huge", "chunk_torn"])
+async def test_framing_that_breaks_in_the_middle_is_no_silence(provider, vendor, call, fault):
+    vendor.script.fail(fault)
+    error = await asyncio.wait_for(failed(provider, call(seconds=60)), 10)
+    assert (error.failure, error.phase) == (Failure.TRUNCATED, Phase.BODY)
+
+
 @pytest.mark.parametrize("fault", ["refusal_stall", "refusal_cut", "refusal_endless"])
 async def test_an_errors_body_is_not_waited_for(provider, vendor, call, monkeypatch, fault):
     """Its status is known, and another provider may be asked."""

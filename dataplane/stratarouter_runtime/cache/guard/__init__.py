@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from .lexicon import DATES, UNITS, known_words
 from .order import swapped
 from .reading import Reading, read, surface
+from .tense import contradict
 
 __all__ = ["SURFACE_VERSION", "GuardVerdict", "surface", "verdict", "warm"]
 
@@ -69,7 +70,7 @@ def _quoted_alike(a: Reading, b: Reading) -> bool:
 
 
 def _compare(a: Reading, b: Reading) -> GuardVerdict:
-    for check in (_facts, _polarity, _content, _persons, _asks, _order):
+    for check in (_facts, _polarity, _content, _persons, _asks, _tense, _order):
         refused = check(a, b)
         if refused is not None:
             return refused
@@ -111,6 +112,10 @@ def _asks(a: Reading, b: Reading) -> GuardVerdict | None:
     return None if alike else _refused("question", set(a.asks), set(b.asks))
 
 
+def _tense(a: Reading, b: Reading) -> GuardVerdict | None:
+    return GuardVerdict(False, "tense") if contradict(a.tense, b.tense) else None
+
+
 def _order(a: Reading, b: Reading) -> GuardVerdict | None:
     return GuardVerdict(False, "order") if swapped(a, b) else None
 
@@ -122,7 +127,8 @@ def _refused(reason: str, a: set[str], b: set[str]) -> GuardVerdict:
 def _unmatched(a: Reading, b: Reading) -> set[str]:
     """The words of ``a`` that mean something and are missing in ``b``."""
     missing = (a.content + a.light) - (b.content + b.light)
-    words = {word for word in missing if word not in b.content and word not in b.light}
+    # A word said twice is emphasis, but a name said twice is not: "if A implies B, does B imply A".
+    words = {word for word in missing if word in a.names or (word not in b.content and word not in b.light)}
     if len(a.content) > _LONG or missing.total() > len(words) + 1:
         words = set(missing)
     light = words & a.light.keys() - a.content.keys()

@@ -1,8 +1,8 @@
 """The frame of a question: how it is asked, apart from what is asked.
 
 ``reframe`` rewrites a spaced lower-case text so that each way of asking becomes one marker (``=how``, ``=why``,
-``=can``, ...): "could you tell me how to cancel my order" and "how do I cancel my order" both become "=how cancel my
-order". ``without_courtesy`` removes greetings, thanks and fillers. The rules are data (``data/frames.txt``) and run in
+``=can``, ...): "what is the way to cancel my order" and "how do I cancel my order" both become "=how cancel my order".
+``without_courtesy`` removes greetings, thanks and fillers. The rules are data (``data/frames.txt``) and run in
 order, on text in which facts are already opaque.
 """
 
@@ -51,9 +51,14 @@ def without_courtesy(text: str) -> str:
     return _rewritten(text, _RULES["courtesy"]).strip(" |,")
 
 
+def phrased(text: str) -> str:
+    """The text with its fixed phrases as single words."""
+    return _rewritten(text, _RULES["phrases"])
+
+
 def reframe(text: str) -> str:
-    """The text with its ways of asking as markers and its fixed phrases as single words."""
-    return _rewritten(text, [*_RULES["phrases"], *_RULES["frames"]])
+    """The text with its ways of asking as markers."""
+    return _rewritten(text, _RULES["frames"])
 
 
 def _rewritten(text: str, rules: list[Rule]) -> str:

@@ -60,7 +60,11 @@ ROMAN = _ordered("roman", 1)
 MONTHS = _flat("months")
 DATES = _flat("dates")
 UNITS = _flat("units")
-IRREGULAR = {inflected: base for inflected, _, base in (pair.partition(":") for pair in _flat("irregular"))}
+CONTRASTING = frozenset(frozenset(line) for line in _GRAMMAR["contrasting"])
+PREPOSITIONS = _flat("contrasting") | frozenset({"of", "on", "at"})
+TENSES = _led("tenses")
+PAST = dict(pair.split(":") for pair in _flat("irregular-past"))
+IRREGULAR = PAST | dict(pair.split(":") for pair in _flat("irregular"))
 
 
 class Words:

@@ -8,10 +8,11 @@ it, as long as no word changed its role ("from", "before", "than", ...).
 
 from __future__ import annotations
 
-from .lexicon import ROLES, SYMMETRIC
+from .lexicon import CONTRASTING, PREPOSITIONS, ROLES, SYMMETRIC
 from .reading import Item, Reading
 
 _CARRIED = frozenset({"content", "fact"})
+_ARTICLES = frozenset({"a", "an", "the"})
 _SHORT = 4  # up to so many carried words a changed place is a changed role
 
 
@@ -20,7 +21,7 @@ def swapped(a: Reading, b: Reading) -> bool:
     left, right = _carried(a), _carried(b)
     if _turned(a, b) or _turned(b, a):
         return True
-    if _reversed_roles(_roles(a), _roles(b)):
+    if _reversed_roles(_roles(a), _roles(b)) or _contrasting(a, b):
         return True
     if left != right:
         if _frame(a) == _frame(b) and not _symmetric(a, b):
@@ -42,7 +43,7 @@ def _carried(reading: Reading) -> list[str]:
 
 
 def _frame(reading: Reading) -> list[str]:
-    return ["*" if item.role in _CARRIED else item.word for item in reading.items]
+    return ["*" if item.role in _CARRIED else item.word for item in reading.items if item.word not in _ARTICLES]
 
 
 def _roles(reading: Reading) -> set[tuple[str, str]]:
@@ -56,13 +57,40 @@ def _roles(reading: Reading) -> set[tuple[str, str]]:
 
 
 def _reversed_roles(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> bool:
-    """Whether a word has another preposition than on the other side, or a preposition another word."""
+    """Whether a word has another preposition than on the other side, or two words each other's."""
+    here, there = {word for _, word in a}, {word for _, word in b}
     for role, word in a - b:
-        if any(other_word == word and other_role != role for other_role, other_word in b - a):
-            return True
-        if role != "to" and any(other_role == role for other_role, _ in b - a):
-            return True
+        for other_role, other_word in b - a:
+            if other_word == word and other_role != role:
+                return True
+            if other_role == role and (role != "to" or (word in there and other_word in here) or _both_last(a, b, role)):
+                return True
     return False
+
+
+def _both_last(a: set[tuple[str, str]], b: set[tuple[str, str]], role: str) -> bool:
+    """Whether the preposition has one word on either side: another one there is an exchange."""
+    return sum(each == role for each, _ in a) == 1 == sum(each == role for each, _ in b)
+
+
+def _contrasting(a: Reading, b: Reading) -> bool:
+    """Whether prepositions before the same word say something else: "books by women", "books about women"."""
+    ours, theirs = _governed(a), _governed(b)
+    return any(frozenset({ours[word], theirs[word]}) in CONTRASTING for word in ours.keys() & theirs.keys())
+
+
+def _governed(reading: Reading) -> dict[str, str]:
+    """Carried words with the preposition right before them, articles and possessives aside."""
+    governed: dict[str, str] = {}
+    current = ""
+    for item in reading.items:
+        if item.role in _CARRIED:
+            if current:
+                governed.setdefault(item.word, current)
+            current = ""
+        elif item.word in PREPOSITIONS:
+            current = item.word
+    return governed
 
 
 def _exchanged(left: list[str], right: list[str]) -> bool:

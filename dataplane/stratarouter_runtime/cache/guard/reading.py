@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from .frames import expand, reframe, without_courtesy
-from .lexicon import AFTER_NO_ARTICLE, FORMS, IGNORED, LIGHT, PERSONS, POLARITY, synonyms
+from .frames import expand, phrased, reframe, without_courtesy
+from .lexicon import AFTER_NO_ARTICLE, DATES, FORMS, IGNORED, LIGHT, PERSONS, POLARITY, synonyms
 from .numbers import with_numbers
 from .scan import Token, fold, scan
 from .script import is_english, strict_form
 from .spelling import american, lemma, respelled
+from .tense import Tense, tense
 
 _FACTS = frozenset({"number", "id", "url", "code", "quote", "op"})
 
@@ -32,7 +33,8 @@ class Reading:
     """The parts of one text.
 
     ``strict`` and ``plain`` are the text without its outer form; ``facts`` by kind; ``names`` the words written as names;
-    ``acting`` and ``suffering`` the persons that are subjects and objects; ``asks`` how it asks; ``items`` everything in its order. Only ``strict`` and ``plain`` are set where it is not English.
+    ``acting`` and ``suffering`` the persons that are subjects and objects; ``asks`` how and ``tense`` when it asks about;
+    ``items`` everything in its order. Only ``strict`` and ``plain`` are set where it is not English.
     """
 
     english: bool
@@ -47,15 +49,16 @@ class Reading:
     acting: frozenset[str] = frozenset()
     suffering: frozenset[str] = frozenset()
     asks: frozenset[str] = frozenset()
+    tense: Tense = field(default_factory=Tense)
     items: tuple[Item, ...] = ()
 
 
-_ACTS = frozenset({"=how", "=can", "=want", "=should", "=must", "=where"})
+_NO_HEAD = frozenset({"=why", "=is", "=do"})
 
 
 @dataclass(slots=True)
 class Clause:
-    """How far a clause has come: its first word with a meaning, after "how do I" or as an order, is what is asked for."""
+    """How far a clause has come: its first word with a meaning, after "how do I" or "what is" or as an order, is asked for."""
 
     asked: bool = False
     other: bool = False
@@ -126,10 +129,11 @@ def _compose(tokens: list[Token], strict: str, plain: str) -> Reading:
     asks = set()
     forms: dict[str, set[str]] = {"acting": set(), "suffering": set()}
     clause = Clause()
-    for word in reframe(without_courtesy(" ".join(words))).split():
+    worded = phrased(without_courtesy(" ".join(words)))
+    for word in reframe(worded).split():
         if word.startswith("="):
             asks.add(word)
-            clause = Clause(asked=word in _ACTS, other=word not in _ACTS)
+            clause = Clause(asked=word not in _NO_HEAD, other=word in _NO_HEAD)
             continue
         item = clause.place(_item(word, opaque, proper))
         if item.role == "person" and word in FORMS:
@@ -142,7 +146,7 @@ def _compose(tokens: list[Token], strict: str, plain: str) -> Reading:
         polarity=Counter(item.word for item in items if item.role == "polarity"),
         persons=tuple(item.word for item in items if item.role == "person"),
         acting=frozenset(forms["acting"]), suffering=frozenset(forms["suffering"]),
-        asks=frozenset(asks), items=tuple(item for item in items if item.word not in {"|", ","}),
+        asks=frozenset(asks), tense=tense(worded), items=tuple(item for item in items if item.word not in {"|", ","}),
     )
 
 
@@ -177,7 +181,8 @@ def _item(word: str, opaque: dict[str, Token], proper: set[str]) -> Item:
         token = opaque[word]
         return Item("content" if token.kind == "name" else "fact", token.text)
     if word in proper:
-        return Item("content", synonyms().get(word, word))
+        singular = lemma(word) if lemma(word) in DATES else word
+        return Item("content", synonyms().get(singular, singular))
     if word in {"|", ","}:
         return Item("glue", word)
     base = lemma(word)

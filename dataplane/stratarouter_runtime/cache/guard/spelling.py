@@ -76,7 +76,7 @@ def american(word: str) -> str:
     for british, ending in _BRITISH:
         if word.endswith(british) and len(word) > len(british) + 2:
             changed = word[: -len(british)] + ending
-            if changed in known_words() or ending.startswith("iz"):
+            if changed in known_words():
                 return changed
     return word
 
