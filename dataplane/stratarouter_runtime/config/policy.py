@@ -113,10 +113,10 @@ class RouteContext(Contract):
         "keys of metadata are up to 64 letters, digits, '-', '_' or '.', with a letter or digit at both ends", ".metadata"))
 
     system_prompt: Annotated[
-        str | None,
+        Annotated[str, Field(min_length=1, max_length=32_768)] | None,
         hot("System prompt of the route. It comes first; the caller's own system and developer messages stay after it and "
             "cannot replace it. `$name` placeholders are filled for the names in `variables`; `$$` is a dollar sign. "
-            "Default: none."), Field(min_length=1, max_length=32_768)] = None
+            "Default: none.")] = None
     variables: Annotated[
         tuple[Placeholder, ...],
         hot("Names that may be filled from the request's context; a missing one is an error. Default: none.", list_type="set"),
