@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 from .store import StoreUnavailable
+from .tasks import ended
 
 T = TypeVar("T")
 
@@ -48,9 +48,7 @@ class BatchedReads(Generic[T]):
         """End the fetches and whoever waits."""
         self._closed = True
         for task in list(self._tasks):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await ended(task)
         self._refuse(self._wanted, StoreUnavailable("closed"))
 
     def _launch(self) -> None:

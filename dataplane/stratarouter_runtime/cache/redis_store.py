@@ -21,6 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from stratarouter_runtime.config import ConfigError
 from stratarouter_runtime.model.cache import CacheEntry, Vector
@@ -29,6 +30,7 @@ from .batched import BatchedReads
 from .codec import decode, encode
 from .replication import Tail, deletion, put_record
 from .store import Follower, StoreUnavailable
+from .tasks import ended
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,8 @@ class RedisStore:
         self._readers = _client(url, READERS)
         self._writers = _client(url, WRITERS)
         self._reads = BatchedReads(self._fetch, in_flight=READERS)
-        self._tail = Tail(_client(url, 2), self._stream, sleep=sleep)
+        # Who follows must notice each disconnect: the server may be another one afterwards.
+        self._tail = Tail(_client(url, 2, retries=0), self._stream, sleep=sleep)
         self._failures = 0
         self._probe: asyncio.Task[None] | None = None
         self.up = True
@@ -119,9 +122,7 @@ class RedisStore:
         """Stop following and probing, close all connections."""
         await self._tail.aclose()
         if self._probe is not None:
-            self._probe.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probe
+            await ended(self._probe)
         await self._reads.aclose()
         for client in (self._readers, self._writers):
             with suppress(RedisError, OSError):
@@ -175,11 +176,13 @@ class RedisStore:
         logger.info("redis answers again")
 
 
-def _client(url: str, connections: int) -> Redis:
+def _client(url: str, connections: int, *, retries: int = 1) -> Redis:
+    """A client; a command is tried again at once, because after a restart each kept connection is found dead at its next use."""
     try:
-        # Once more at once: after a restart of Redis each connection that was kept is found dead at its next use.
-        pool = BlockingConnectionPool.from_url(url, max_connections=connections, timeout=STORE_SECONDS, retry=Retry(NoBackoff(), 1),
-                                               socket_connect_timeout=PROBE_SECONDS, health_check_interval=0)
+        pool = BlockingConnectionPool.from_url(
+            url, max_connections=connections, timeout=STORE_SECONDS, retry=Retry(NoBackoff(), retries), health_check_interval=0,
+            # The client's own time-outs go through asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
+            socket_timeout=None, socket_connect_timeout=PROBE_SECONDS, maint_notifications_config=MaintNotificationsConfig(enabled=False))
     except ValueError:
         raise ConfigError("InvalidRedisUrl", "the Redis URL must be redis://, rediss:// or unix://, with host, port and "
                                              "database as in redis://user:password@host:6379/0") from None

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from stratarouter_runtime.model.cache import CacheEntry, Vector
 
 from .store import Follower
+from .tasks import ended
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +67,7 @@ class Tail:
     async def aclose(self) -> None:
         """Stop, and close the connection."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
         with suppress(RedisError, OSError):
             await self._client.aclose(close_connection_pool=True)
 

@@ -8,6 +8,7 @@ closed, the connection is closed at once.
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -28,6 +29,8 @@ from .read_timer import ReadTimer
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a complete answer; the largest are base64 images and batches of embeddings."""
+LARGE_BODY = 1_048_576
+"""From here on aiohttp warns of bytes sent in one piece; as a file they go out piece by piece."""
 MAX_ERROR = 256 * 1024
 """Bytes that are read of an error's body."""
 ERROR_SECONDS = 2.0
@@ -91,7 +94,7 @@ class Upstream:
     async def _send(self, url: URL, body: bytes, headers: Mapping[str, str], due: float) -> aiohttp.ClientResponse:
         try:
             async with asyncio.timeout_at(due):
-                return await self._connected().post(url, data=body, headers=headers, allow_redirects=False, ssl=self._tls,
+                return await self._connected().post(url, data=_payload(body), headers=headers, allow_redirects=False, ssl=self._tls,
                                                     proxy=self._proxy)
         except NETWORK_ERRORS as error:
             raise not_answered(error) from None
@@ -133,6 +136,10 @@ async def read_all(response: aiohttp.ClientResponse, due: float, *, limit: int =
     finally:
         timer.stop()
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    return body if len(body) < LARGE_BODY else io.BytesIO(body)
 
 
 def _trusting(bundle: str) -> ssl.SSLContext:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -58,6 +60,17 @@ async def test_a_request_id_is_the_callers_where_it_sent_one(pod: Pod) -> None:
     first, second = await pod.chat(), await pod.chat()
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
     assert first.headers["x-strata-execution-id"] != second.headers["x-strata-execution-id"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_of_megabytes_reaches_the_vendor_whole(pod: Pod, vendor: FakeVendor, stream: bool) -> None:
+    """As images in a chat are: nothing is cut, and nothing holds up the event loop."""
+    body = json.dumps(question("x" * 3_000_000, stream=stream)).encode()
+    vendor.script.say("Seen.")
+    answer = await pod.send("POST", "/v1/chat/completions", data=io.BytesIO(body))
+    assert (answer.status, answer.headers["x-strata-provider"]) == (200, "primary")
+    assert vendor.record.last.json["messages"] == json.loads(body)["messages"]
+    assert int(vendor.record.last.headers["content-length"]) == len(vendor.record.last.raw)
 
 
 async def test_server_timing_shows_where_the_time_went(pod: Pod, vendor: FakeVendor) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from builders import until
 from fakes.vendor import FAULTS, FakeVendor, Reply
 from fakes.vendor.server import DEFAULT_MODELS
 
@@ -108,13 +109,9 @@ async def test_every_fault_ends_and_breaks_what_it_says(vendor, name):
 
     Those of phase wire are bytes that no client library need accept; ``tests/faults`` meets them.
     """
-    if name in ("huge_body", "huge_event"):
-        vendor.script.fail(name, size=1000)
-    elif name in ("black_hole", "stall", "slow_first_token"):
-        vendor.script.fail(name)
-        asyncio.get_running_loop().call_later(0.05, vendor.release)
-    else:
-        vendor.script.fail(name)
+    vendor.script.fail(name, **({"size": 1000} if name in ("huge_body", "huge_event") else {}))
+    holds = name in ("black_hole", "stall", "slow_first_token")
+    released = asyncio.create_task(release_once_held(vendor)) if holds else None
     fault = FAULTS[name]
     try:
         status, _, raw = await post(vendor, {"model": "gpt-4o", "messages": HI, "stream": fault.phase in ("stream", "framing")})
@@ -126,6 +123,14 @@ async def test_every_fault_ends_and_breaks_what_it_says(vendor, name):
         assert (b"[DONE]" in raw) == (name in ("gzip", "crlf", "cr", "comments", "multi_line_data", "bom", "split_bytes", "trickle",
                                                "slow_first_token", "stall", "garbage_event", "no_usage"))
     assert vendor.record.total == 1
+    if released is not None:
+        await released
+
+
+async def release_once_held(vendor):
+    """Not before: a release meets only those that wait."""
+    await until(lambda: vendor.holding)
+    vendor.release()
 
 
 async def test_a_model_named_after_a_fault_always_meets_it(vendor):

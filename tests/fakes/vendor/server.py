@@ -79,6 +79,8 @@ class FakeVendor:
         self._tls = tls
         self._clock = clock
         self._released = asyncio.Event()
+        self.holding = 0
+        """Requests that wait for ``release``."""
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 
@@ -142,7 +144,11 @@ class FakeVendor:
     async def hold(self, seconds: float | None) -> None:
         """Wait for so long; None waits for ``release``."""
         if seconds is None:
-            await self._released.wait()
+            self.holding += 1
+            try:
+                await self._released.wait()
+            finally:
+                self.holding -= 1
         else:
             await asyncio.sleep(seconds)
 

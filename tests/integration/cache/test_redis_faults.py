@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import ssl
 import time
 
 import pytest
 
 from fakes.cache_pods import eventually, make_entry, make_key
+from fakes.listeners import CERTIFICATES
 from stratarouter_runtime.cache.redis_store import FAILURES, RedisStore
 from stratarouter_runtime.cache.store import StoreUnavailable
 from stratarouter_runtime.config import ConfigError
@@ -31,6 +34,19 @@ async def stores(scope):
     yield open_store
     for store in opened:
         await store.aclose()
+
+
+class Silent:
+    """A follower that does nothing."""
+
+    def added(self, partition, exact, vector, expires, text):
+        pass
+
+    def removed(self, exact):
+        pass
+
+    def cleared(self):
+        pass
 
 
 async def _is_refused(store):
@@ -103,6 +119,32 @@ async def test_a_server_that_hangs_costs_a_bounded_wait_and_then_none(stores, re
     async def whole():
         return not await _is_refused(store) and await store.get(entry.exact) == entry
     await eventually(whole)
+
+
+async def test_a_server_that_hangs_from_the_start_costs_no_more(stores, redis_server):
+    """Connections are accepted by the kernel and never greeted."""
+    redis_server.pause()
+    store = stores(redis_server.url)
+    began = time.monotonic()
+    while store.up:
+        assert await _is_refused(store)
+    assert time.monotonic() - began < 3 * COMMAND_SECONDS + 1.0
+    redis_server.resume()
+    await eventually(lambda: _answers(store))
+
+
+async def test_it_can_be_closed_at_any_moment(redis_server, scope):
+    """Also while it connects, where a cancellation is easily lost."""
+    for turns in range(40):
+        store = RedisStore(redis_server.url, scope=scope, embedder="e", max_entries=9)
+        await store.start(Silent())
+        reading = asyncio.ensure_future(store.get("k"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        began = time.monotonic()
+        await store.aclose()
+        assert time.monotonic() - began < 1.0
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 async def test_replies_that_come_too_late_are_never_taken_for_others(stores, redis_server):
@@ -192,6 +234,40 @@ async def test_a_password_and_an_acl_user_in_the_url_are_used(stores, redis_serv
         with pytest.raises(StoreUnavailable) as caught:
             await bad.get("k")
     assert "wr0ng" not in str(caught.value) + caplog.text
+
+
+async def test_tls_is_verified(stores, redis_server):
+    """A ``rediss`` URL with the right CA is served; without it, or for another name, nothing is ever sent."""
+    def trusting(certificate, host="localhost"):
+        return stores(f"rediss://{host}:{port}/0?ssl_ca_certs={CERTIFICATES / certificate}", command_seconds=5)
+
+    async def pipe(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader, writer):
+        seen.append(1)
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", redis_server.port)
+        await asyncio.gather(pipe(reader, inner_writer), pipe(inner_reader, writer))
+
+    seen = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "server.crt", CERTIFICATES / "server.key")
+    async with await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        for store in (trusting("other.crt"), stores(f"rediss://localhost:{port}/0", command_seconds=5)):
+            with pytest.raises(StoreUnavailable):
+                await store.get("k")
+            await store.aclose()
+        assert not seen
+        store = trusting("server.crt")
+        entry = make_entry(make_key())
+        assert await store.put(entry, None)
+        assert await store.get(entry.exact) == entry
+        await store.aclose()
 
 
 async def test_a_busy_pod_does_not_blame_redis(stores, redis_server):

@@ -92,6 +92,7 @@ async def test_sigterm_lets_an_open_stream_complete(tmp_path: Path, vendor: Fake
             async with session.post(served.url, json=question("meanwhile")) as late:
                 assert (late.status, late.headers["Connection"]) == (200, "close")
             await until(lambda: refuses(served.port))
+            await until(lambda: vendor.holding == 1)
             vendor.release()
             rest = await stream.content.read()
         assert (first + rest).endswith(b"data: [DONE]\n\n")

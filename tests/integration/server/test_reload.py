@@ -39,6 +39,7 @@ async def test_a_stream_in_flight_is_not_dropped(tmp_path: Path, vendor: FakeVen
             await pod.reload(*resources(runtime(cache={"enabled": False}), second))
             assert (await pod.chat("meanwhile")).status == 200
             assert second.record.total == 1
+            await until(lambda: vendor.holding == 1)
             vendor.release()
             rest = await response.read()
         assert (first + rest).endswith(b"data: [DONE]\n\n")
@@ -55,6 +56,7 @@ async def test_connections_of_a_provider_that_is_gone_are_closed_with_its_last_r
             old = pod.server.runtime.parts
             await pod.reload(*resources(runtime(), second))
             assert old.shared
+            await until(lambda: vendor.holding == 1)
             vendor.release()
             await response.read()
         await until(lambda: not old.shared)

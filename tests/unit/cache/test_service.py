@@ -267,6 +267,17 @@ async def test_the_vector_of_a_miss_is_reused_for_storing(cache, embedder):
     assert isinstance(await cache.lookup_semantic(key()), Hit)
 
 
+async def test_a_given_vector_is_kept_for_storing_even_where_nothing_can_answer(cache, embedder):
+    """The first question of a partition must not be embedded after all."""
+    vector = await embedder.embed(key().text)
+    embedder.asked.clear()
+    missed = await cache.lookup_semantic(key(), vector=vector.tolist())
+    assert missed.reason == "absent"
+    await cache.store(key(), entry(key()), vector=missed.vector)
+    assert embedder.asked == []
+    assert isinstance(await cache.lookup_semantic(key(), vector=vector), Hit)
+
+
 async def test_what_the_store_lost_is_forgotten_by_the_index(cache, store):
     """Redis may evict; the next search does not meet it again."""
     await cache.store(key(), entry(key()))
