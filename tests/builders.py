@@ -116,6 +116,20 @@ def environment(**values: str) -> dict[str, str]:
     return {**os.environ, **values}
 
 
+def full_context() -> Document:
+    """A context with every field."""
+    return {"systemPrompt": "You answer for $customer.", "variables": ["customer"], "metadata": {"team": "billing"}}
+
+
+def full_policy(route: str) -> Document:
+    """A policy with every rule; a violation leads to ``route``."""
+    return {
+        "minConfidence": 0.6, "maxCostPerRequestUsd": "0.05", "maxInputTokens": 8000, "allowedRegions": ["eu"],
+        "allowedProviders": ["primary"], "blockedProviders": ["other"], "allowedModels": ["gpt-4o"], "requiredMetadata": ["tenant"],
+        "timeWindows": [{"days": ["Mon"], "from": "08:00", "to": "18:00", "timeZone": "Europe/Berlin"}],
+        "onViolation": "route", "violationRoute": route}
+
+
 FULL_RUNTIME: Document = {
     "replicas": 3,
     "execution": {"timeoutSeconds": 30, "maxRetries": 2, "retryDelayMs": 50},
@@ -128,8 +142,10 @@ FULL_RUNTIME: Document = {
         "tracing": {"enabled": True, "otlpEndpoint": "http://otel:4318/v1/traces", "protocol": "http", "samplePercent": 12.5},
         "logLevel": "debug"},
     "server": {"maxBodyBytes": 2048, "keepaliveSeconds": 0.5, "terminationGraceSeconds": 30},
-    "routes": [{"name": "billing", "pools": [{"name": "chat", "model": "gpt-4o"}], "cache": {"similarityThreshold": 0.99}}],
-    "defaultRoute": {"pools": [{"name": "chat", "model": "gpt-4o"}], "cache": {"similarityThreshold": 0.98}},
+    "routes": [{"name": "billing", "pools": [{"name": "chat", "model": "gpt-4o"}], "context": full_context(),
+                "policy": full_policy("default"), "cache": {"similarityThreshold": 0.99}}],
+    "defaultRoute": {"pools": [{"name": "chat", "model": "gpt-4o"}], "context": full_context(), "policy": full_policy("billing"),
+                     "cache": {"similarityThreshold": 0.98}},
     "auth": {"apiKeysSecretRef": {"name": "keys"}, "trustedTenantHeader": True},
     "template": {
         "image": "registry.example/runtime:1", "imagePullPolicy": "Always", "resources": {"limits": {"memory": "2Gi"}},
@@ -147,7 +163,7 @@ FULL_POOL: Document = {
         "proxyUrl": "http://proxy:3128", "caBundleSecretRef": {"name": "ca", "key": "ca.crt"}, "region": "eu",
         "priority": 1, "weight": 50,
         "models": [
-            {"name": "gpt-4o", "upstreamName": "gpt-4o-2024-11-20", "capabilities": ["chat"], "embeddingSpace": "space",
+            {"name": "gpt-4o", "upstreamName": "gpt-4o-2024-11-20", "capabilities": ["chat"], "contextTokens": 128000, "embeddingSpace": "space",
              "price": {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00"}},
             {"name": "embed", "capabilities": ["embeddings"]}],
         "limits": {"maxConcurrentRequests": 8},

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from random import Random
 
 from .bridge.candidates import PoolCandidates
+from .cache.guard import SURFACE_VERSION, surface
 from .config import EmbedderConfig, ProviderPool, Snapshot
 from .engine import Engine
 from .model.cache import Vector
@@ -85,8 +86,9 @@ class PoolEmbedder:
         self._engine = None
 
     async def _ask(self, engine: Engine, text: str) -> Vector | None:
-        body = {"model": self._candidates[0].model, "input": text, "encoding_format": "float"}
-        request = EmbeddingsRequest(body=body, inputs=(text,))
+        said = surface(text)  # case, courtesy and typing errors make no other question
+        body = {"model": self._candidates[0].model, "input": said, "encoding_format": "float"}
+        request = EmbeddingsRequest(body=body, inputs=(said,))
         plan = Plan(route=INTERNAL_ROUTE, family="embeddings", request=request, tenant="", candidates=self._candidates,
                     timeout=TIMEOUT_SECONDS, max_attempts=len(self._candidates), retry_delay=0.05)
         outcome = await engine.embed(plan, asyncio.get_running_loop().time() + TIMEOUT_SECONDS)
@@ -102,7 +104,7 @@ def _chosen(snapshot: Snapshot) -> tuple[EmbedderConfig, ProviderPool, list[Cand
 
 def _space(candidate: Candidate, config: EmbedderConfig) -> str:
     name = candidate.embedding_space or f"{candidate.upstream_model}"
-    return "pool-" + hashlib.sha256(f"{name}\0{config.type}".encode()).hexdigest()[:16]
+    return "pool-" + hashlib.sha256(f"{name}\0{config.type}\0{SURFACE_VERSION}".encode()).hexdigest()[:16]
 
 
 def _unit(values: object) -> Vector | None:

@@ -31,6 +31,9 @@ class Reply(Protocol):
     def __aiter__(self) -> AsyncIterator[Batch]:
         """Iterate once."""
 
+    def response(self) -> ChatResponse | None:
+        """The whole answer, where it is complete and was kept."""
+
 
 class LiveReply:
     """A vendor's stream on its way to the client."""
@@ -78,11 +81,16 @@ class ReplayedReply:
     """A stored answer as a stream."""
 
     def __init__(self, entry: CacheEntry, request: ChatRequest) -> None:
-        self._batch = openai_stream.replay(orjson.loads(entry.body), id=completion_id(), created=int(time.time()),
+        self._body = orjson.loads(entry.body)
+        self._batch = openai_stream.replay(self._body, id=completion_id(), created=int(time.time()),
                                            include_usage=request.include_usage)
 
     async def __aiter__(self) -> AsyncIterator[Batch]:
         yield self._batch
+
+    def response(self) -> ChatResponse | None:
+        """The stored answer."""
+        return openai_chat.chat_response(self._body)
 
 
 def replayed_response(entry: CacheEntry, request: Request) -> Response:

@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from .assembly import Assembler, Parts
+from .bridge.explanation import Explanation
 from .config import Secrets, Snapshot
 from .engine import Engine, Health, ProviderState
 from .model.cache import CacheEntry, CacheKey, Hit, Miss
@@ -129,6 +130,11 @@ class Runtime:
                     execution.stages["upstream"] = self._clock() - began
                     self._finish_stream(parts, execution, key, reply)
 
+    def explain(self, execution: Execution, request: Request) -> Explanation:
+        """What would be done with a request and why; nobody is called and nothing is spent."""
+        return self.parts.planner.explain(request, execution.caller, execution.directives, decision=execution.decision,
+                                          context=execution.context)
+
     def models(self) -> list[str]:
         """What a caller may ask for."""
         return self.parts.planner.models()
@@ -145,7 +151,8 @@ class Runtime:
     def _plan(self, parts: Parts, execution: Execution, request: Request) -> Plan:
         began = self._clock()
         execution.request = request
-        plan = parts.planner.plan(request, execution.caller, execution.directives)
+        plan = parts.planner.plan(request, execution.caller, execution.directives, decision=execution.decision,
+                                  context=execution.context)
         execution.plan = plan
         execution.stages["policy"] = self._clock() - began
         return plan
@@ -172,10 +179,20 @@ class Runtime:
             return Miss("disabled")
         found = await cache.lookup_exact(key, max_age=directives.cache.max_age)
         if isinstance(found, Hit) or key.text is None or parts.embedder is None:
-            return found
+            return self._admitted(parts, plan, found)
         threshold = parts.embedder.threshold if terms.threshold is None else terms.threshold
-        return await cache.lookup_semantic(key, threshold=max(threshold, directives.similarity_threshold or 0),
-                                           vector=directives.vector, max_age=directives.cache.max_age)
+        found = await cache.lookup_semantic(key, threshold=max(threshold, directives.similarity_threshold or 0),
+                                            vector=plan.vector if directives.vector is None else directives.vector,
+                                            max_age=directives.cache.max_age)
+        return self._admitted(parts, plan, found)
+
+    def _admitted(self, parts: Parts, plan: Plan, found: Hit | Miss) -> Hit | Miss:
+        """A cached answer is given only where the policy would let its provider answer now."""
+        if isinstance(found, Miss):
+            return found
+        entry = found.entry
+        refused = parts.planner.readmits(plan, provider=entry.provider, model=entry.model, region=entry.region)
+        return found if refused is None else Miss("policy", refused.rule, found.score)
 
     async def _execute(self, engine: Engine, plan: Plan, execution: Execution) -> Outcome[Any]:
         deadline = execution.started + plan.timeout

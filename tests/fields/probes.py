@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from route_probes import ROUTE_PROBES
 from world import KEY, Observe, Probe, World
 
 from builders import pool, until
@@ -352,6 +353,7 @@ async def dear(world: World) -> bool:
 
 
 PROBES: dict[str, Probe] = {
+    **ROUTE_PROBES,
     # execution
     "RuntimeConfig.execution.timeoutSeconds": Probe(
         rt(execution={"timeoutSeconds": 10}), rt(execution={"timeoutSeconds": 0.1}),
@@ -454,6 +456,8 @@ PROBES: dict[str, Probe] = {
         models("gpt-4o"), models({"name": "gpt-4o", "upstreamName": "gpt-4o-mini"}), upstream_model, "gpt-4o", "gpt-4o-mini"),
     "ProviderPool.providers[].models[].capabilities": Probe(
         models("gpt-4o"), models({"name": "gpt-4o", "capabilities": ["embeddings"]}), status, 200, 404),
+    "ProviderPool.providers[].models[].contextTokens": Probe(
+        models({"name": "gpt-4o", "contextTokens": 10_000}), models({"name": "gpt-4o", "contextTokens": 2}), status, 200, 400),
     "ProviderPool.providers[].models[].embeddingSpace": Probe(spaces(None), spaces("ours"), embeddings_status, 502, 200),
     "ProviderPool.providers[].models[].price.inputPerMillionTokens": Probe(
         priced("1", "1"), priced("1000", "1"), dear, False, True),

@@ -32,6 +32,9 @@ class PoolCandidates:
 
     def __init__(self, name: str, pool: ProviderPool) -> None:
         self._drawn = pool.strategy == "weighted"
+        self.restricted = any(model.capabilities is not None or model.context_tokens is not None
+                              for provider in pool.providers for model in provider.models)
+        """Whether any of its models may be unable to serve a request of its family."""
         self._table: dict[tuple[Family, str], list[_Weighted]] = {}
         for provider in sorted(pool.providers, key=lambda each: each.priority):
             for model in provider.models:
@@ -43,6 +46,10 @@ class PoolCandidates:
     def models(self, family: Family) -> list[str]:
         """Names of the models it serves, in order."""
         return [model for each, model in self._table if each == family]
+
+    def first(self, family: Family) -> str | None:
+        """The model of those who name none: the first provider's first."""
+        return next((model for each, model in self._table if each == family), None)
 
     def serve(self, family: Family, model: str, random: Random) -> list[Candidate]:
         """The candidates for a model in the order to try; empty where none serves it."""
@@ -66,4 +73,6 @@ def _candidate(pool: str, provider: Provider, model: Model) -> Candidate:
     if model.price is not None:
         rate = Rate(model.price.input_per_million_tokens, model.price.output_per_million_tokens)
     return Candidate(pool=pool, provider=provider.name, model=model.name, upstream_model=model.upstream,
-                     region=provider.region, embedding_space=model.embedding_space, rate=rate)
+                     region=provider.region, embedding_space=model.embedding_space, rate=rate,
+                     capabilities=None if model.capabilities is None else frozenset(model.capabilities),
+                     context_tokens=model.context_tokens)

@@ -23,7 +23,7 @@ from .base import (
 )
 
 ProviderType = Literal["openai", "ollama", "vllm", "openaicompatible"]
-Capability = Literal["chat", "embeddings"]
+Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings"]
 Strategy = Literal["priority", "weighted"]
 
 DEFAULT_ENDPOINTS: dict[str, str] = {
@@ -56,9 +56,13 @@ class Model(Contract):
             "differently named models.")] = None
     capabilities: Annotated[
         tuple[Capability, ...] | None,
-        hot("What the model can do: `chat`, `embeddings`. Default: all that the provider's type can do. A request is "
+        hot("What the model can do: `chat`, `tools`, `vision`, `jsonSchema`, `embeddings`. Default: all that the provider's type can do. A request is "
             "never sent to a model without the capability.", list_type="set"),
         Field(min_length=1, max_length=8)] = None
+    context_tokens: Annotated[
+        int | None,
+        hot("Tokens of input and output together that the model takes. Default: unknown. A request whose estimate is larger "
+            "is not sent to it."), Field(ge=1, le=100_000_000)] = None
     embedding_space: Annotated[
         str | None,
         hot("Declares equal vector spaces: embeddings fail over only between models of the same upstream name or of "

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from .base import Contract, ModelName, Name, SecretKeyRef, SecretRef, Url, hot, roll, rules
+from .policy import Policy, RouteContext
 
 DEFAULT_ROUTE = "default"
 """The name under which requests of ``defaultRoute`` are reported; no route may take it."""
@@ -200,6 +201,8 @@ class DefaultRoute(Contract):
         tuple[PoolRef, ...],
         hot("Ordered: primary first, then fallbacks. A pool may appear twice with different models.", list_type="atomic"),
         Field(min_length=1, max_length=16)]
+    context: Annotated[RouteContext, hot("What the route adds to its requests.")] = RouteContext()
+    policy: Annotated[Policy, hot("What must hold before anything is spent.")] = Policy()
     cache: Annotated[RouteCache, hot("The route's cache settings.")] = RouteCache()
 
 

@@ -221,6 +221,7 @@ def _check(resource: str, spec: RuntimeConfig, pools: Mapping[str, ProviderPool]
     """What only all resources together can show."""
     if spec.default_route is None and not spec.routes:
         raise ConfigError("NoRoutes", f"{resource}: spec.defaultRoute: a defaultRoute or at least one route is required")
+    _check_hops(resource, spec)
     missing: list[str] = []
     unknown: list[str] = []
     references = [(f"{path}.pools[{index}]", reference) for path, route in _routes(spec)
@@ -242,6 +243,15 @@ def _check(resource: str, spec: RuntimeConfig, pools: Mapping[str, ProviderPool]
         raise ConfigError("PoolNotFound", *missing, *unknown)
     if unknown:
         raise ConfigError("ModelNotFound", *unknown)
+
+
+def _check_hops(resource: str, spec: RuntimeConfig) -> None:
+    """A violation's route must exist and be another one."""
+    names = {route.name for route in spec.routes} | ({DEFAULT_ROUTE} if spec.default_route else set())
+    for (path, route), name in zip(_routes(spec), [*(route.name for route in spec.routes), DEFAULT_ROUTE], strict=False):
+        target = route.policy.violation_route
+        if target is not None and (target not in names or target == name):
+            raise ConfigError("RouteNotFound", f"{resource}: {path}.policy.violationRoute: there is no other route {target!r}")
 
 
 def _serves(pool: ProviderPool, model: str) -> bool:

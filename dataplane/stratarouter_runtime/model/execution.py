@@ -5,11 +5,13 @@ Invariants: owned by the request's task; only ``runtime`` and the front door wri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from .cache import Hit, Miss
+from .decision import RoutingDecision
 from .errors import StrataError
 from .plan import Attempt, Candidate, Plan
 from .request import Caller, Directives, Request
@@ -22,6 +24,7 @@ Stage = Literal["parse", "policy", "cache", "queue", "upstream-ttfb", "upstream"
 class Execution:
     """One request through the runtime. Times are in seconds on a monotonic clock.
 
+    ``decision`` is the caller's routing decision and ``context`` what it gave for placeholders and metadata.
     ``id`` names the execution, ``request_id`` the caller's request (theirs where they sent one). ``cached`` is the
     cache's verdict (None where it was not asked), ``stored`` whether the answer goes into it. ``cost`` is in US
     dollars, None where unknown; ``saved`` is what a hit did not cost.
@@ -33,6 +36,8 @@ class Execution:
     caller: Caller
     directives: Directives
     request: Request | None = None
+    decision: RoutingDecision | None = None
+    context: Mapping[str, Any] | None = None
     plan: Plan | None = None
     cached: Hit | Miss | None = None
     stored: bool = False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from .decision import RoutingDecision
 from .errors import Failure
 from .request import Family, Request
 from .response import Usage
+from .verdict import Verdict, summary
 
 _PER_MILLION = Decimal(1_000_000)
 
@@ -28,7 +30,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A (provider, model) that a plan may try. ``rate`` is None where the price is unknown."""
+    """A (provider, model) that a plan may try.
+
+    ``rate`` is None where the price is unknown, ``capabilities`` None where it can do all that its type can, and
+    ``context_tokens`` (input and output together) None where the window is unknown.
+    """
 
     pool: str
     provider: str
@@ -37,6 +43,8 @@ class Candidate:
     region: str = ""
     embedding_space: str | None = None
     rate: Rate | None = None
+    capabilities: frozenset[str] | None = None
+    context_tokens: int | None = None
 
     @property
     def provider_key(self) -> tuple[str, str]:
@@ -47,6 +55,10 @@ class Candidate:
     def breaker_key(self) -> tuple[str, str, str, str]:
         """What a breaker is kept for."""
         return self.pool, self.provider, self.model, self.region
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"pool": self.pool, "provider": self.provider, "model": self.model, "region": self.region}
 
     def __str__(self) -> str:
         return f"{self.pool}/{self.provider}/{self.model}"
@@ -68,6 +80,10 @@ class Plan:
 
     ``timeout`` in seconds is the one deadline; ``max_attempts`` the one budget over all candidates, which are in
     the order to try; ``retry_delay`` in seconds is the base of the backoff. The first candidate is the primary.
+
+    ``request`` is enriched: what is sent, not what was asked. ``metadata`` is for traces and logs. ``policy`` has the
+    rules that were violated (of candidates left out, of the route that was left, or only reported), ``left_out`` the
+    candidates that are not tried and why: a capability, ``contextTokens``, or a policy's rule.
     """
 
     route: str
@@ -79,11 +95,63 @@ class Plan:
     max_attempts: int
     retry_delay: float
     cache: CacheTerms | None = None
+    decision: RoutingDecision | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    policy: tuple[Verdict, ...] = ()
+    left_out: tuple[tuple[Candidate, str], ...] = ()
+    vector: Sequence[float] | None = None
 
     @property
     def primary(self) -> Candidate:
         """The candidate whose answers the cache may hold."""
         return self.candidates[0]
+
+    @property
+    def confidence(self) -> float | None:
+        """The decision's; None where there is none."""
+        return self.decision.confidence if self.decision is not None else None
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """``policy`` under the name that errors and explanations use."""
+        return self.policy
+
+    def policy_summary(self) -> str:
+        """``policy`` as ``x-strata-policy`` has it; empty where nothing was violated."""
+        return summary(self.policy) if self.policy else ""
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON has it; without prompts, which may be confidential, and vectors, which are long."""
+        cache = self.cache
+        return {
+            "route": self.route,
+            "family": self.family,
+            "tenant": self.tenant,
+            "confidence": self.confidence,
+            "decision": self.decision.to_document() if self.decision is not None else None,
+            "candidates": [each.to_document() for each in self.candidates],
+            "left_out": [{"candidate": each.to_document(), "reason": reason} for each, reason in self.left_out],
+            "policy": [each.to_document() for each in self.policy],
+            "metadata": dict(self.metadata),
+            "timeout_seconds": self.timeout,
+            "max_attempts": self.max_attempts,
+            "retry_delay_ms": round(self.retry_delay * 1000),
+            "max_tokens": self.request.body.get("max_completion_tokens") or self.request.body.get("max_tokens"),
+            "cache": None if cache is None else {"scope": cache.scope, "ttl_seconds": cache.ttl_seconds, "threshold": cache.threshold},
+        }
+
+    def __str__(self) -> str:
+        confidence = f", confidence {self.confidence:g}" if self.confidence is not None else ""
+        lines = [f"route {self.route} ({self.family}, tenant {self.tenant}{confidence})"]
+        for number, each in enumerate(self.candidates, 1):
+            lines.append(f"  {number}. {each}" + (f" in {each.region}" if each.region else ""))
+        lines += [f"  out: {each}: {reason}" for each, reason in self.left_out]
+        lines += [f"  policy: {each}: {each.effect}" for each in self.policy]
+        if self.metadata:
+            lines.append("  metadata: " + ", ".join(sorted(self.metadata)))
+        cached = f"cache {self.cache.scope} for {self.cache.ttl_seconds:g} s" if self.cache is not None else "no cache"
+        lines.append(f"  within {self.timeout:g} s, {self.max_attempts} attempts, {cached}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Organisation and project go into the provider's extra headers (``OpenAI-Organiza
 from __future__ import annotations
 
 from stratarouter_runtime.config import Provider
+from stratarouter_runtime.model.request import ChatRequest
 
 from .endpoints import versioned
 from .openai_wire import OpenAIWireProvider
@@ -18,3 +19,10 @@ class OpenAIProvider(OpenAIWireProvider):
     def base_url(config: Provider) -> str:
         """The endpoint with ``/v1`` at its end."""
         return versioned(config.base_url)
+
+    @staticmethod
+    def accepted(request: ChatRequest) -> ChatRequest:
+        """Without ``metadata`` where nothing is stored: OpenAI refuses it without ``store``, and has no use for it."""
+        if "metadata" not in request.body or request.body.get("store"):
+            return request
+        return ChatRequest({name: value for name, value in request.body.items() if name != "metadata"})

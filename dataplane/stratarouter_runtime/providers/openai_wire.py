@@ -48,13 +48,18 @@ class OpenAIWireProvider:
         """The headers that carry the key; none without one."""
         return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
+    @staticmethod
+    def accepted(request: ChatRequest) -> ChatRequest:
+        """The request as the vendor takes it."""
+        return request
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._upstream.aclose()
 
     async def chat(self, request: ChatRequest, call: Call) -> ChatResponse:
         """A complete answer."""
-        body = openai_chat.upstream_chat(request, model=call.upstream_model, stream=False)
+        body = openai_chat.upstream_chat(self.accepted(request), model=call.upstream_model, stream=False)
         raw = await self._upstream.exchange(self._chat_url, body, call.headers, due=self._end(call))
         try:
             return openai_chat.read_chat(raw)
@@ -74,7 +79,7 @@ class OpenAIWireProvider:
         """The answer as events, a batch a read. Closed after ``DONE`` it gives its connection back, before it closes it."""
         end = self._end(call)
         first = min(asyncio.get_running_loop().time() + self._first_token, end)
-        body = openai_chat.upstream_chat(request, model=call.upstream_model, stream=True)
+        body = openai_chat.upstream_chat(self.accepted(request), model=call.upstream_model, stream=True)
         async with self._upstream.open(self._chat_url, body, {**_STREAM_HEADERS, **call.headers}, due=first) as response:
             if response.content_type.endswith("json"):
                 yield await self._unstreamed(response, first)

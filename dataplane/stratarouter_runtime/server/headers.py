@@ -11,6 +11,7 @@ from decimal import Decimal
 from stratarouter_runtime.model.cache import Hit, Miss
 from stratarouter_runtime.model.errors import StrataError
 from stratarouter_runtime.model.execution import Execution
+from stratarouter_runtime.model.verdict import PolicyError, summary
 
 PRODUCT = "stratarouter"
 """Names this software in ``Server`` and, as RFC 9211 asks, its cache in ``Cache-Status``."""
@@ -23,6 +24,10 @@ def of(execution: Execution) -> dict[str, str]:
     if execution.plan is not None:
         headers["x-strata-route"] = execution.plan.route
         headers["x-strata-attempts"] = str(len(execution.attempts))
+        if execution.plan.confidence is not None:
+            headers["x-strata-confidence"] = f"{execution.plan.confidence:g}"
+        if execution.plan.policy:
+            headers["x-strata-policy"] = safe(execution.plan.policy_summary())
     hit = execution.hit
     if hit is not None:
         headers["x-strata-provider"], headers["x-strata-model"] = hit.entry.provider, safe(hit.entry.model)
@@ -44,6 +49,9 @@ def of(execution: Execution) -> dict[str, str]:
 def of_error(execution: Execution, error: StrataError) -> dict[str, str]:
     """Headers of an error: as of an answer, and when to come back."""
     headers = of(execution)
+    if isinstance(error, PolicyError):
+        headers["x-strata-route"] = error.route
+        headers["x-strata-policy"] = safe(summary(error.verdicts))
     if error.retry_after is not None and error.status in (429, 503):
         headers["Retry-After"] = str(max(1, -int(-error.retry_after // 1)))
     return headers

@@ -22,7 +22,7 @@ from stratarouter_runtime.config import Secrets, Snapshot
 from stratarouter_runtime.runtime import Runtime
 from stratarouter_runtime.telemetry import Telemetry
 
-from . import openai, platform_port
+from . import execute, openai, platform_port
 from .auth import Authenticator
 from .drain import PROPAGATION_SECONDS, Drain
 from .exchange import Door
@@ -109,7 +109,9 @@ class Server:
 
     def _client_application(self) -> web.Application:
         app = web.Application()
-        openai.add_routes(app, Door(self.runtime, self.authenticator, self.telemetry, self.drain, openai.ERRORS))
+        parts = (self.runtime, self.authenticator, self.telemetry, self.drain)
+        execute.add_routes(app, Door(*parts, execute.ExecuteErrors()))
+        openai.add_routes(app, Door(*parts, openai.ERRORS))
         return app
 
     async def _listen(self, stack: AsyncExitStack, app: web.Application, port: int, *, client: bool) -> int:

@@ -80,6 +80,7 @@ def add_routes(app: web.Application, door: Door) -> None:
     """Put the door into an application."""
     for path, serve, operation in (("/v1/chat/completions", chat_completions, "chat"), ("/v1/embeddings", embeddings, "embeddings")):
         app.router.add_post(path, door.handler(serve, operation))
+    for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/execute"):
         app.router.add_route("*", path, door.handler(_only_post, "unknown"))
     app.router.add_get("/v1/models", door.handler(models, "models"))
     app.router.add_get("/v1/models/{id:.+}", door.handler(model, "models"))

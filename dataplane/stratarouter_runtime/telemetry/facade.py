@@ -19,6 +19,7 @@ from typing import Any, Self
 from stratarouter_runtime.config import Snapshot
 from stratarouter_runtime.model.cache import Hit, Miss
 from stratarouter_runtime.model.execution import Execution
+from stratarouter_runtime.model.verdict import PolicyError, Verdict, summary
 
 from . import logs, names
 from .logs import LogContext
@@ -174,6 +175,13 @@ class RequestScope:
         found = self._execution.cached
         return found.tier if isinstance(found, Hit) else found.reason if isinstance(found, Miss) else ""
 
+    @property
+    def _verdicts(self) -> tuple[Verdict, ...]:
+        error, plan = self._execution.error, self._execution.plan
+        if isinstance(error, PolicyError):
+            return error.verdicts
+        return plan.policy if plan is not None else ()
+
     def _count(self, seconds: float) -> None:
         metrics, execution = self._telemetry.metrics, self._execution
         route = execution.route or names.NONE
@@ -183,6 +191,8 @@ class RequestScope:
         metrics.stages(execution.stages.items())
         if execution.error is not None:
             metrics.error(execution.error.reason)
+        for verdict in self._verdicts:
+            metrics.policy_violation(verdict.rule, verdict.effect, verdict.route or route)
         if isinstance(execution.cached, Hit):
             metrics.cache_hit(execution.cached.tier, route)
             if execution.saved:
@@ -208,6 +218,10 @@ class RequestScope:
         words = ((names.LOG_ROUTE, execution.route), (names.LOG_PROVIDER, provider), (names.LOG_MODEL, model),
                  (names.LOG_CACHE, self._cache), (names.LOG_ERROR, self._reason))
         line.update((name, value) for name, value in words if value)
+        if verdicts := self._verdicts:
+            line[names.LOG_POLICY] = summary(verdicts)
+        if execution.plan is not None and execution.plan.metadata:
+            line[names.LOG_METADATA] = dict(execution.plan.metadata)
         if usage is not None:
             line[names.LOG_TOKENS_IN], line[names.LOG_TOKENS_OUT] = usage.input, usage.output
         if execution.cost is not None:
@@ -226,6 +240,10 @@ class RequestScope:
             names.STRATA_TENANT: execution.caller.tenant, names.STRATA_PROVIDER: provider, names.STRATA_MODEL: model,
             names.STRATA_ATTEMPTS: len(execution.attempts), names.STRATA_CACHE: self._cache, names.OPERATION: self._operation.gen_ai,
             names.STRATA_COST: None if execution.cost is None else float(execution.cost)}
+        if verdicts := self._verdicts:
+            told[names.STRATA_POLICY] = summary(verdicts)
+        if execution.plan is not None and execution.plan.metadata:
+            told[names.STRATA_METADATA] = [f"{key}={value}" for key, value in execution.plan.metadata.items()]
         if execution.request is not None:
             told[names.REQUEST_MODEL] = execution.request.model
             told[names.REQUEST_STREAM] = execution.request.stream or None

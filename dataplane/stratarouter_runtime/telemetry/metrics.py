@@ -61,6 +61,7 @@ class Metrics:
         self._cache_misses = families.simple(names.CACHE_MISSES)
         self._cache_size = families.single(names.CACHE_SIZE)
         self._cache_entries = families.single(names.CACHE_ENTRIES)
+        self._policy_violations = families.simple(names.POLICY_VIOLATIONS)
         self._cost = families.simple(names.COST)
         self._cost_saved = families.simple(names.COST_SAVED)
         self._tokens = families.simple(names.TOKENS)
@@ -106,6 +107,10 @@ class Metrics:
     def error(self, type_: str, provider: str = names.NONE) -> None:
         """A request failed with this reason, or a call to ``provider`` did."""
         self._errors.child(type_, provider).add()
+
+    def policy_violation(self, rule: str, effect: str, route: str) -> None:
+        """A rule of a route's policy was violated."""
+        self._policy_violations.child(rule, effect, route).add()
 
     # --- calls to providers ---
     def attempt(self, provider: str, model: str, outcome: str, seconds: float) -> None:

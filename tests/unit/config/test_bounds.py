@@ -12,6 +12,9 @@ from pydantic import ValidationError
 from builders import FULL_POOL, FULL_RUNTIME, put
 from stratarouter_runtime.config import KINDS, fields
 
+WORDS = ("Url", "ndpoint", "interval", ".from", ".to", "timeZone")
+"""Texts of a form of their own: a row of letters is none of them."""
+
 FULL = {"RuntimeConfig": FULL_RUNTIME, "ProviderPool": FULL_POOL}
 
 
@@ -50,7 +53,7 @@ def bounds() -> Iterator[tuple[str, str, Any, Any]]:
                 yield field.kind, field.path, schema[bound], schema[bound] + sign * step
         if "exclusiveMinimum" in schema:
             yield field.kind, field.path, schema["exclusiveMinimum"] + step, schema["exclusiveMinimum"]
-        if schema.get("type") == "string" and "maxLength" in schema and not field.path.endswith(("Url", "ndpoint", "interval")):
+        if schema.get("type") == "string" and "maxLength" in schema and not field.path.endswith(WORDS):
             yield field.kind, field.path, "a" * schema["maxLength"], "a" * (schema["maxLength"] + 1)
 
 
@@ -84,7 +87,7 @@ def test_every_number_list_and_map_has_a_bound(field: Any) -> None:
     schema = leaf(field.kind, field.path)
     if schema.get("x-kubernetes-preserve-unknown-fields") or field.path in ("template.resources", "template.affinity"):
         return  # fragments that Kubernetes itself defines
-    if field.path.endswith("PerMillionTokens"):
+    if field.path.endswith(("PerMillionTokens", "PerRequestUsd")):
         return  # a decimal is bounded by its digits
     needed = {"integer": "maximum", "number": "maximum", "array": "maxItems", "object": "maxProperties"}.get(schema.get("type", ""))
     assert needed is None or needed in schema or "pattern" in schema

@@ -107,6 +107,10 @@ BREAKS = {
     "a defaultRoute or at least one route is required": lambda: (runtime(defaultRoute=None), pool()),
     "redis.urlSecretRef is required for backend redis": lambda: (runtime(cache={"backend": "redis"}), pool()),
     "pool and model are required for type pool": lambda: (runtime(cache={"embedder": {"type": "pool"}}), pool()),
+    "violationRoute is required for onViolation route": lambda: (
+        runtime(defaultRoute={"pools": [{"name": "chat"}], "policy": {"onViolation": "route"}}), pool()),
+    "keys of metadata are up to 64 letters, digits, '-', '_' or '.', with a letter or digit at both ends": lambda: (
+        runtime(defaultRoute={"pools": [{"name": "chat"}], "context": {"metadata": {"not a key": "x"}}}), pool()),
     "'default' and 'auto' are reserved": lambda: (runtime(routes=[{"name": "auto", "pools": [{"name": "chat"}]}]), pool()),
     "endpoint is required for type openaicompatible": lambda: (
         runtime(), pool("chat", {key: value for key, value in provider().items() if key != "endpoint"})),

@@ -17,6 +17,7 @@ from stratarouter_runtime.model.execution import Execution
 from stratarouter_runtime.model.plan import Attempt, Candidate, Plan, Rate
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives
 from stratarouter_runtime.model.response import Usage
+from stratarouter_runtime.model.verdict import Verdict
 from stratarouter_runtime.telemetry import Telemetry, names
 from stratarouter_runtime.telemetry.logs import JsonFormatter
 
@@ -68,7 +69,7 @@ def execution(**known):
                      **{"plan": plan, "request": REQUEST, **known})
 
 
-ORDER = ["provider", "tier", "model", "hash", "type", "outcome", "reason", "stage", "backend", "generation", "route", "status"]
+ORDER = ["rule", "effect", "provider", "tier", "model", "hash", "type", "outcome", "reason", "stage", "backend", "generation", "route", "status"]
 
 
 def figures(telemetry, *prefixes):
@@ -107,8 +108,10 @@ class TestRequest:
         """No field without a meaning, no meaning without a field."""
         failed = execution(candidate=EU, usage=Usage(1, 1), cost=Decimal(1), cached=Miss("absent"),
                            error=ExecutionError("AllFailed", "x", status=502), stages={"upstream-ttfb": 0.1, "upstream": 0.2})
+        failed.plan = replace(failed.plan, metadata={"team": "billing"}, policy=(Verdict("allowedRegions", "us", ["eu"], effect="leftOut"),))
         with telemetry.request(failed, {}, "chat"):
             pass
+        assert figures(telemetry, "policy") == {("policy_violations_total", "allowedRegions", "leftOut", "billing"): 1}
         assert lines()[0].keys() >= {term.name for term in names.LOG_FIELDS if term.where == names.ACCESS}
 
     async def test_an_answer_of_the_cache(self, telemetry, lines):
