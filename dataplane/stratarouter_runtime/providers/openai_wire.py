@@ -7,6 +7,7 @@ has raised; between two events the vendor has the configured time, and no more t
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,7 +27,7 @@ from .http import Upstream, read_all
 from .stream_reading import StreamReading
 
 
-class OpenAIWireProvider:
+class OpenAIWireProvider(ABC):
     """Base of the vendors that speak OpenAI's API. What differs between them is ``base_url`` and ``authorization``."""
 
     def __init__(self, config: Provider, *, api_key: str = "", ca_bundle: str | None = None) -> None:
@@ -39,9 +40,9 @@ class OpenAIWireProvider:
         self._upstream = Upstream(config, api_key=api_key, authorization=self.authorization(api_key), ca_bundle=ca_bundle)
 
     @staticmethod
+    @abstractmethod
     def base_url(config: Provider) -> str:
         """What the paths are appended to."""
-        raise NotImplementedError
 
     @staticmethod
     def authorization(api_key: str) -> dict[str, str]:
