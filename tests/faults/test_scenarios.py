@@ -264,10 +264,10 @@ async def test_an_exception_in_one_execution_is_that_ones_500(tmp_path: Path, ve
         planner = pod.server.runtime.parts.planner
         plan = planner.plan
 
-        def broken(request: object, *rest: object) -> object:
+        def broken(request: object, *rest: object, **more: object) -> object:
             if "break" in json.dumps(request.body):  # type: ignore[attr-defined]
                 raise RuntimeError("a secret prompt")
-            return plan(request, *rest)  # type: ignore[arg-type]
+            return plan(request, *rest, **more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(planner, "plan", broken)
         answers = await asyncio.gather(*(pod.chat("break" if each % 2 else "fine", stream=each % 4 > 1) for each in range(8)))
