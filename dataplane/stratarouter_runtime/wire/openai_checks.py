@@ -21,6 +21,9 @@ UNPARSABLE = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
     "correctly. The API expects a JSON payload, but what was sent was not valid JSON.)")
 
+MAX_MODEL = 256
+"""Characters of a model's name: no configured one is longer, and errors and traces quote it."""
+
 Check = Callable[[Any, str], None]
 
 
@@ -140,6 +143,9 @@ def check_model(body: Mapping[str, Any]) -> None:
     string(model, "model")
     if not model:
         raise refusal("you must provide a model parameter", param="model")
+    if len(model) > MAX_MODEL:
+        raise RequestError("ModelNotFound", f"The model '{model[:MAX_MODEL]}...' does not exist or you do not have access to it.",
+                           status=404, param="model")
 
 
 def check_fields(body: Mapping[str, Any], checks: Mapping[str, Check]) -> None:

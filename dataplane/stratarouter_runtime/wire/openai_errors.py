@@ -17,12 +17,12 @@ from . import sse
 from .answers import VendorError
 
 MAX_MESSAGE = 2000
-"""Characters of a vendor's message that are kept."""
+"""Characters of a message that are kept, whoever wrote it."""
 
 
 def error_object(error: StrataError) -> dict[str, Any]:
-    """An error of ours in OpenAI's shape."""
-    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+    """An error of ours in OpenAI's shape; what it quotes of a caller or a vendor is bounded, and text that can be written."""
+    return {"error": {"message": _told(error.message), "type": _told(error.type), "param": _told(error.param), "code": _told(error.code)}}
 
 
 def error_body(error: StrataError) -> bytes:
@@ -55,7 +55,7 @@ def error_in(body: Mapping[str, Any]) -> VendorError | None:
         return _fields(body) if body.get("object") == "error" else None
     if isinstance(error, Mapping):
         return _fields(error)
-    return VendorError(message=_cut(error if isinstance(error, str) else orjson.dumps(error).decode()))
+    return VendorError(message=_cut(error if isinstance(error, str) else _dumped(error)))
 
 
 def _fields(error: Mapping[str, Any]) -> VendorError:
@@ -80,6 +80,18 @@ def _loose(body: Mapping[str, Any]) -> VendorError:
 
 def _place(loc: Any) -> str:
     return ".".join(str(part) for part in loc if part != "body") + ": " if isinstance(loc, list) and loc else ""
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # nested too deeply
+        return ""
+
+
+def _told(text: str | None) -> str | None:
+    """Cut, and without the lone surrogates that stand for the bytes of a header that is no UTF-8."""
+    return None if text is None else _cut(text).encode("utf-8", "replace").decode()
 
 
 def _text(value: Any) -> str:

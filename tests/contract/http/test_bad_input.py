@@ -154,7 +154,7 @@ async def test_another_method(pod: Pod, method: str, path: str) -> None:
     assert refusal(answer) == invalid("method_not_supported", None, f"Not allowed to {method} on {path}. Only POST is.", 405)
 
 
-@pytest.mark.parametrize("name", ["gpt-9", "GPT-4o", "gpt-4o ", "default", "auto", "org/model:1", "ü", "x" * 5_000])
+@pytest.mark.parametrize("name", ["gpt-9", "GPT-4o", "gpt-4o ", "default", "auto", "org/model:1", "ü", "x" * 256])
 async def test_an_unknown_model(pod: Pod, vendor: FakeVendor, name: str) -> None:
     """404 `model_not_found` whatever the name, and no vendor is asked."""
     answer = await pod.chat(model=name)

@@ -156,3 +156,10 @@ def test_the_request_is_never_changed_in_place():
     upstream_chat(request, model="up", stream=True)
     upstream_chat(request, model="up", stream=False)
     assert request.body == body
+
+
+def test_a_name_longer_than_any_model_has_is_an_unknown_model_and_not_quoted_whole():
+    with pytest.raises(RequestError) as caught:
+        parse_chat(orjson.dumps({"model": "m" * 100_000, "messages": [{"role": "user", "content": "hi"}]}))
+    assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
+    assert len(caught.value.message) < 400

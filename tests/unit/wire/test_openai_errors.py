@@ -48,6 +48,18 @@ def test_a_long_message_is_cut():
     assert len(parse_error(orjson.dumps({"error": {"message": "x" * 10_000}})).message) == MAX_MESSAGE + 3
 
 
+def test_what_an_error_quotes_is_bounded_and_can_be_written():
+    """A header's bytes that are no UTF-8 come as lone surrogates, which JSON cannot hold."""
+    error = RequestError("RouteNotFound", "the route \udcff" + "x" * 100_000, param="p" * 100_000, code="c" * 100_000)
+    told = orjson.loads(error_body(error))["error"]
+    assert told["message"].startswith("the route ?xxx")
+    assert {len(told[name]) for name in ("message", "param", "code")} == {MAX_MESSAGE + 3}
+
+
+def test_an_error_nested_too_deeply_says_nothing():
+    assert parse_error(b'{"error":' + b"[" * 600 + b"]" * 600 + b"}") == VendorError()
+
+
 @given(st.binary() | st.recursive(
     st.none() | st.integers() | st.text(max_size=4), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(["error", "message", "detail", "loc", "msg", "code", "type", "object"]), inner, max_size=4)).map(
