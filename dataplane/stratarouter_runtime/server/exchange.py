@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from stratarouter_runtime.model.errors import ExecutionError, RequestError, StrataError
 from stratarouter_runtime.model.execution import Execution
@@ -186,6 +186,16 @@ class Door:
                         exchange.events.close()
 
         return handle
+
+    async def expected(self, request: web.Request) -> None:
+        """Ask for a body whose sender waits for that (``Expect: 100-continue``), unless it is too large to be read.
+
+        Any other expectation is ignored, which RFC 9110 (10.1.1) allows: the request is then answered as usual.
+        """
+        asked = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+        if asked and (request.content_length or 0) <= self.runtime.parts.snapshot.runtime.server.max_body_bytes:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # of the answer nothing has been sent
 
     async def _serve(self, exchange: Exchange, serve: Serve) -> web.StreamResponse:
         try:

@@ -112,4 +112,4 @@ class ExecuteErrors:
 
 def add_routes(app: web.Application, door: Door) -> None:
     """Put the door into an application."""
-    app.router.add_post("/v1/execute", door.handler(execute, "execute"))
+    app.router.add_post("/v1/execute", door.handler(execute, "execute"), expect_handler=door.expected)

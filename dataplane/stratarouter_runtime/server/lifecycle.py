@@ -22,7 +22,7 @@ from stratarouter_runtime.config import Secrets, Snapshot
 from stratarouter_runtime.runtime import Runtime
 from stratarouter_runtime.telemetry import Telemetry
 
-from . import execute, openai, platform_port
+from . import execute, http_log, openai, platform_port
 from .auth import Authenticator
 from .drain import PROPAGATION_SECONDS, Drain
 from .exchange import Door
@@ -116,7 +116,7 @@ class Server:
 
     async def _listen(self, stack: AsyncExitStack, app: web.Application, port: int, *, client: bool) -> int:
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS,
-                               max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES, shutdown_timeout=0.1)
+                               max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES, shutdown_timeout=0.1, logger=http_log.logger)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, self.options.host, port, backlog=1024)
