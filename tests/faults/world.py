@@ -12,8 +12,8 @@ import itertools
 import json
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,17 @@ class Lines(logging.Handler):
         if record.name == "fakes.vendor":
             return
         self.written.append(self.format(record))
+
+
+@contextmanager
+def watched_log() -> Iterator[Lines]:
+    """The log of everything in the process, while it is open."""
+    lines, root = Lines(), logging.getLogger()
+    root.addHandler(lines)
+    try:
+        yield lines
+    finally:
+        root.removeHandler(lines)
 
 
 class World:
@@ -215,11 +226,8 @@ def script(vendor: FakeVendor, case: Case) -> None:
 @asynccontextmanager
 async def world(folder: Path, cases: Sequence[Case], *more: Document) -> AsyncIterator[World]:
     """Everything running over these cases."""
-    lines = Lines()
-    root = logging.getLogger()
     async with AsyncExitStack() as stack:
-        root.addHandler(lines)
-        stack.callback(root.removeHandler, lines)
+        lines = stack.enter_context(watched_log())
         faulty = await stack.enter_async_context(FakeVendor(models=None, api_keys=[KEY]))
         spare = await stack.enter_async_context(FakeVendor(models=None, api_keys=[SPARE_KEY]))
         for case in cases:
