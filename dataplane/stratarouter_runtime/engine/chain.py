@@ -82,7 +82,7 @@ class Chain:
             self._close(step, Refusal(error.reason, Why.ABSENT))
             return
         self.attempts.append(running.record)
-        step.error = error
+        step.error = error.kept()
         step.refusal = None
         step.tries += 1
         if not error.treatment.failover:

@@ -105,7 +105,10 @@ class Engine:
         failure = failure_in(error, chain.limit, Phase.HEADERS)
         if failure is None:
             running.cancelled(None)
-            raise departure(error)
+            try:
+                raise departure(error)
+            finally:
+                del error  # else it and this frame hold each other, and all that the request has, until garbage is collected
         running.failed(failure)
         chain.failed(running, failure)
 

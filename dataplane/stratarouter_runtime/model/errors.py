@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from .plan import Attempt
@@ -47,6 +47,15 @@ class StrataError(Exception):
         self.code = code_of(reason) if code is None else code
         self.retry_after = retry_after
         self.attempts: tuple[Attempt, ...] = ()
+
+    def kept(self) -> Self:
+        """The same, to be kept with its request: without the frames it passed.
+
+        Those hold the request, so that together they would stay in memory, a large answer's bytes among them, until the
+        garbage collector comes by.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class RequestError(StrataError):

@@ -53,7 +53,8 @@ class StreamReading:
                 if batch:
                     self._note(batch)
                     return batch
-            raise self._error
+            # Raised itself it would hold this reading, and this it: they would wait for the garbage collector with all that was read.
+            raise broken(self._error, phase=self._phase, key=self._key)
         except AnswerError as error:
             raise broken(error, phase=self._phase, key=self._key) from None
         except NETWORK_ERRORS as error:

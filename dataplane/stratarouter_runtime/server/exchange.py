@@ -116,6 +116,12 @@ class Exchange:
                                   close=self.door.drain.draining)
         return self.events
 
+    def close(self) -> None:
+        """The request is over."""
+        if self.events is not None:
+            self.events.close()
+            self.events = None  # it asks this exchange for its headers: together they would wait for the garbage collector
+
     def deadline(self) -> float:
         """When a stream must have been written, on the event loop's clock."""
         timeout = self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds
@@ -137,7 +143,7 @@ class Exchange:
 
     async def refuse(self, error: StrataError) -> web.StreamResponse:
         """Answer with an error: as a body, inside the stream where one has begun, or only in log and metrics once that is over."""
-        self.execution.error = error
+        self.execution.error = error.kept()
         events = self.events
         if events is not None and events.ended and events.response is not None:
             return events.response
@@ -182,8 +188,7 @@ class Door:
                     # Also for a failed write: to aiohttp anything else would be a defect of ours.
                     raise asyncio.CancelledError from None
                 finally:
-                    if exchange.events is not None:
-                        exchange.events.close()
+                    exchange.close()
 
         return handle
 

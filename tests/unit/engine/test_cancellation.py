@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gc
+import weakref
 
 import pytest
 
 from fakes.engine_bench import candidate, collect
 from fakes.provider import Stubborn, Wait, content, fail, preamble, usage
 from stratarouter_runtime.model.errors import Failure
+from stratarouter_runtime.model.request import ChatRequest
 
 PHASES = {
     "calling": ([Wait()], 5, ["cancelled"]),
@@ -129,3 +133,30 @@ async def test_an_observer_that_fails_does_not_leak_a_place(bench):
     with pytest.raises(RuntimeError):
         await bench.complete()
     assert bench.in_flight() == 0
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_what_a_request_that_was_left_held_is_free_at_once(bench, streaming):
+    """Its cancellation must not hold the frames it came through in a circle: the next garbage collection may be far."""
+    provider = bench.add("a", always=Wait())
+    plan = dataclasses.replace(bench.plan(), request=Asked())
+    held = weakref.ref(plan.request)
+    task = asyncio.create_task((bench.open if streaming else bench.complete)(plan))
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.wait({task})
+        provider.calls.clear()
+        del plan, task
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+class Asked(ChatRequest):
+    """A request that can be looked for."""
+
+    def __init__(self):
+        super().__init__({"model": "m", "messages": []})

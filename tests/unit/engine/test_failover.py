@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from fakes.engine_bench import candidate
 from fakes.provider import Wait, fail
 from stratarouter_runtime.engine.record import RECHECK_SECONDS
-from stratarouter_runtime.model.errors import TREATMENTS, ExecutionError, Failure, ProviderError
+from stratarouter_runtime.model.errors import TREATMENTS, ExecutionError, Failure, Phase, ProviderError
 
 RETRIED = [failure for failure, treatment in TREATMENTS.items() if treatment.retry]
 FAILED_OVER = [failure for failure, treatment in TREATMENTS.items() if treatment.failover]
@@ -369,3 +371,28 @@ async def test_time_that_passes_while_choosing_costs_no_attempt(bench):
         with pytest.raises(ExecutionError) as caught:
             await bench.engine.complete(bench.plan(attempts=4, delay=0.001), ticking() + 60)
         assert len(caught.value.attempts) == 4
+
+
+async def test_what_a_failed_call_held_is_free_at_once(bench):
+    """A failure kept for the verdict must not keep the frames it came through: the next garbage collection may be far."""
+    held = []
+
+    async def large(request, call):
+        answer = Large()
+        held.append(weakref.ref(answer))
+        raise ProviderError(Failure.BAD_RESPONSE, "too large", phase=Phase.BODY)
+
+    for name in ("a", "b"):
+        bench.add(name).chat = large
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ExecutionError):
+            await bench.complete(attempts=2)
+        assert [each() for each in held] == [None, None]
+    finally:
+        gc.enable()
+
+
+class Large:
+    """Stands for the bytes of an answer."""
