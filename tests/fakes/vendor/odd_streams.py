@@ -153,6 +153,7 @@ STREAM_FAULTS: dict[str, Callable[[Wire], Iterable[Step]]] = {
     "content_comments_forever": steps(lambda frames: itertools.chain(frames[:4], _forever(b": ping\n\n"))),
     "content_event_forever": steps(lambda frames: itertools.chain(frames[:4], [b'data: {"id":"'], _forever(b"x"))),
     "content_forever": steps(lambda frames: itertools.chain(frames[:2], _forever(frames[2]))),
+    "content_flood": steps(lambda frames: itertools.chain(frames[:2], itertools.repeat(delta(frames[1], {"content": "x" * 65_536})))),
     "headers_stall": steps(lambda frames: [End.HOLD]),
     "role_stall": steps(lambda frames: [frames[ROLE], End.HOLD]),
     "content_stall": steps(lambda frames: [*frames[:4], End.HOLD]),

@@ -80,8 +80,9 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-async def send(request: web.Request, steps: Iterable[Step], hold: Callable[[float | None], Awaitable[None]]) -> web.StreamResponse:
-    """Write the steps of a fault over the request's connection."""
+async def send(request: web.Request, steps: Iterable[Step], *, hold: Callable[[float | None], Awaitable[None]],
+               wrote: Callable[[int], None]) -> web.StreamResponse:
+    """Write the steps of a fault over the request's connection; ``wrote`` hears how many bytes were taken."""
     transport, sent = request.transport, Sent()
     for step in steps:
         if transport is None or transport.is_closing():
@@ -89,6 +90,7 @@ async def send(request: web.Request, steps: Iterable[Step], hold: Callable[[floa
         if isinstance(step, bytes):
             transport.write(step)
             await _drained(request)
+            wrote(len(step))
             await asyncio.sleep(0)  # what goes on for ever must not keep others from running
         elif isinstance(step, float):
             await hold(step)

@@ -75,6 +75,8 @@ class FakeVendor:
         self.dimensions = dimensions
         self.script = Script()
         self.record = Record()
+        self.written = 0
+        """Bytes of faults of phase ``wire`` that callers have taken."""
         self.host, self.port = host, port
         self._tls = tls
         self._clock = clock
@@ -260,7 +262,10 @@ class FakeVendor:
     async def _wire(self, request: web.Request, fault: Fault, good: bytes, events: Iterable[bytes] | None) -> web.StreamResponse:
         make = raw.WIRE_FAULTS.get(fault.name) or odd_streams.STREAM_FAULTS[fault.name]
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return await raw.send(request, make(raw.wire_of(good, events, key)), self.hold)
+        return await raw.send(request, make(raw.wire_of(good, events, key)), hold=self.hold, wrote=self._wrote)
+
+    def _wrote(self, size: int) -> None:
+        self.written += size
 
     async def _connect_fault(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         match fault.name:
