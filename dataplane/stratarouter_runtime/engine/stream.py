@@ -84,7 +84,9 @@ class Tally:
         self.model = openai_chat.model_of(body) or self.model
         self._reported = openai_chat.usage_of(body) or self._reported
         for choice in body.get("choices") or ():
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            finish = choice.get("finish_reason")
+            if finish and isinstance(finish, str):
+                self.finish_reason = finish
 
 
 async def first_content(source: AsyncIterator[Batch], tally: Tally) -> Batch:

@@ -255,6 +255,14 @@ async def test_what_comes_after_the_end_is_not_read(bench):
 
 
 # --- closing ------------------------------------------------------------------------------------------------------
+async def test_a_finish_reason_that_is_no_text_is_none(bench):
+    """It goes into figures, spans and the cache's decisions; the vendor's event is passed on as it is."""
+    bench.add("a", [content(), [event(EventKind.FINISH, choices=[{"index": 0, "finish_reason": {"because": 1}}])], done()])
+    stream = await bench.open()
+    assert len(await collect(stream)) == 3
+    assert stream.finish_reason is None
+
+
 async def test_closing_early_closes_the_vendors_stream_and_books_what_was_used(bench):
     provider = bench.add("a", [preamble(), *[content()] * 10, finish(), done()], limit=1)
     stream = await bench.open()
