@@ -100,7 +100,7 @@ class Exchange:
         if transport is not None and transport.get_write_buffer_size() + len(body) <= ROOM:
             await self._send(response)  # a timer would cost more than the writing
         else:
-            await self._taken(self._send(response))
+            await self.taken(self._send(response))
         if self._unread:
             self.request.protocol.force_close()
         return response
@@ -133,7 +133,7 @@ class Exchange:
         if transport is not None:
             transport.abort()
 
-    async def _taken(self, writing: Awaitable[None]) -> None:
+    async def taken(self, writing: Awaitable[None]) -> None:
         """Wait until the client has taken what is written; raises ``ConnectionAbortedError`` where it does not."""
         try:
             async with asyncio.timeout(self.door.runtime.parts.snapshot.runtime.execution.timeout_seconds + WRITE_SLACK_SECONDS):
@@ -151,8 +151,8 @@ class Exchange:
             if events is not None:
                 events.close()
             return await self.json(self.door.dialect.error_body(error), error.status, headers.of_error(self.execution, error))
-        await self._taken(events.send(self.door.dialect.error_frame(error)))
-        await self._taken(events.end())
+        await self.taken(events.send(self.door.dialect.error_frame(error)))
+        await self.taken(events.end())
         return events.response
 
 

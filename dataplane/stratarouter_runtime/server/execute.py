@@ -78,8 +78,8 @@ async def _stream(exchange: Exchange, request: ChatRequest) -> web.StreamRespons
         except TimeoutError:
             raise ConnectionAbortedError("the client stopped reading") from None
         whole = reply.response()
-    await events.send(_event("completed", {"response": "".join(text), **completion_document(exchange.execution, whole)}))
-    await events.end()
+    await exchange.taken(events.send(_event("completed", {"response": "".join(text), **completion_document(exchange.execution, whole)})))
+    await exchange.taken(events.end())
     if events.response is None:  # pragma: no cover - the plan has been sent
         raise RuntimeError("a stream without events")
     return events.response
