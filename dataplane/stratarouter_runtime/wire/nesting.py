@@ -14,7 +14,7 @@ _SUSPICIOUS = 254 - SPARE
 
 def too_deep(value: Any, raw: bytes) -> bool:
     """Whether ``value``, parsed from ``raw``, could not be written again inside a few more levels."""
-    if raw.count(b"{") + raw.count(b"[") < _SUSPICIOUS:
+    if len(raw) < 2 * _SUSPICIOUS or raw.count(b"{") + raw.count(b"[") < _SUSPICIOUS:
         return False
     for _ in range(SPARE):
         value = [value]

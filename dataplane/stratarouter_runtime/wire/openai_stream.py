@@ -14,7 +14,7 @@ import orjson
 from stratarouter_runtime.model.errors import Failure
 from stratarouter_runtime.model.response import Batch, ChatEvent, ChatResponse, EventKind
 
-from . import sse
+from . import nesting, sse
 from .answers import AnswerError, bad_answer, reported
 from .openai_chat import chat_response
 from .openai_errors import error_in
@@ -72,8 +72,8 @@ class ChatStream:
             body = orjson.loads(payload)
         except orjson.JSONDecodeError:
             raise bad_answer("the vendor sent an event that is not valid JSON") from None
-        if type(body) is not dict:
-            raise bad_answer("the vendor sent an event that is not a JSON object")
+        if type(body) is not dict or nesting.too_deep(body, payload):
+            raise bad_answer("the vendor sent an event that is not a JSON object, or nested too deeply")
         if "error" in body or body.get("object") == "error":
             error = error_in(body)
             if error is not None:

@@ -218,7 +218,19 @@ def test_there_is_nothing_to_fold_in_a_stream_without_choices():
         fold([])
 
 
-def test_a_stream_nested_too_deeply_to_be_written_folds_into_nothing():
+def test_an_event_nested_too_deeply_to_be_written_again_is_none():
     deep = b'{"choices":[{"index":0,"delta":{"content":"x","odd":' + b"[" * 600 + b"]" * 600 + b'},"finish_reason":"stop"}]}'
-    with pytest.raises(AnswerError):
-        fold(events_of(sse.frame(deep), sse.frame(sse.DONE)))
+    with pytest.raises(AnswerError) as caught:
+        events_of(sse.frame(deep))
+    assert caught.value.failure is Failure.BAD_RESPONSE
+
+
+def test_events_that_are_nested_more_deeply_together_fold_into_nothing():
+    """Each could be written, but not what they amount to."""
+    depth = 244
+    deep = b'{"choices":[{"index":0,"delta":{"content":"x","odd":' + b"[" * depth + b"]" * depth + b'},"finish_reason":"stop"}]}'
+    try:
+        folded = fold(events_of(sse.frame(deep), sse.frame(sse.DONE)))
+    except AnswerError:
+        return
+    assert orjson.loads(folded.raw)["choices"][0]["message"]["odd"]
