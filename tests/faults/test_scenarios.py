@@ -16,6 +16,7 @@ from fakes.vendor import ALWAYS, FakeVendor
 from fakes.vendor.raw import POISON
 from faults.world import SLACK
 from pod import Answer, Pod, line, question, running, served_by
+from stratarouter_runtime.server import exchange
 
 LONG = {"connectMs": 30_000, "firstTokenMs": 30_000, "idleMs": 30_000, "totalMs": 30_000}
 
@@ -205,6 +206,32 @@ async def test_a_client_that_goes_away_while_it_waits_for_a_limit_calls_nobody(t
         await until(lambda: record.limited_until < asyncio.get_running_loop().time())
         await asyncio.sleep(0.01)
         assert vendor.record.total == 1
+
+
+async def test_a_client_that_does_not_take_the_end_of_an_execution_is_dropped(tmp_path: Path, vendor: FakeVendor,
+                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads what is said, but not the summary after it, which is as large: the connection ends with its time."""
+    monkeypatch.setattr(exchange, "WRITE_SLACK_SECONDS", 0.2)
+    vendor.script.say("x" * 12_000_000)
+    async with running(tmp_path, *settings(vendor, execution={"timeoutSeconds": 1})) as pod:
+        async with line(pod, receive=4096) as client:
+            raw = json.dumps({"query": "a long one", "request": {"model": "gpt-4o"}, "stream": True}).encode()
+            await client.send(b"POST /v1/execute HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(raw), raw))
+            await client.head()
+            await client.reader.readexactly(12_000_000)
+            await until(lambda: not pod.server.drain.in_flight, within=1.2 + SLACK)
+        assert await pod.figure("stratarouter_runtime_requests_total", status="499") == 1
+
+
+async def test_an_execution_that_breaks_off_says_so_in_its_stream(tmp_path: Path, vendor: FakeVendor) -> None:
+    """The plan, what was said, and an error event instead of the summary."""
+    vendor.script.fail("error_after_content", times=ALWAYS)
+    async with running(tmp_path, *settings(vendor)) as pod:
+        answer = await pod.send("POST", "/v1/execute", json={"query": "hi", "request": {"model": "gpt-4o"}, "stream": True})
+        names = [each.partition("\n")[0] for each in answer.body.decode().strip().split("\n\n")]
+        assert (answer.status, names[0], names[-1]) == (200, "event: plan", "event: error")
+        assert "event: delta" in names
+        assert "event: completed" not in names
 
 
 async def test_a_key_never_follows_a_redirect(tmp_path: Path, vendor: FakeVendor, second: FakeVendor) -> None:
