@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fakes.vendor import fault
 from faults.case import Case, hangs
 from faults.checks import meets, the_books_are_right
 from faults.expected import ANSWERED, Ends, broke_off, transient
@@ -57,6 +58,7 @@ CASES = [
         "headers_stall", "role_stall", "comments_forever", "preambles_forever", "event_forever", "slow_first_token")),
     *(hangs(name, None, SILENT) for name in (
         "stall", "content_stall", "content_comments_forever", "content_event_forever", "finish_then_stall")),
+    hangs("trickle_slower_than_idle", None, SILENT, fault=fault("trickle", delay=0.5)), stream("trickle", ANSWERED, within=2),
     hangs("content_forever", None, SILENT, provider={"timeouts": {"totalMs": 400}}),
     stream("event_endless", BAD, within=8), stream("lines_endless", BAD_INSIDE, within=8),
 ]
