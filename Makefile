@@ -55,13 +55,16 @@ bench-cache: $(READY) ## hit rate and wrong-hit rate of the semantic cache; STRA
 	$(BIN)/python -m benchmarks.cache_quality
 
 lock: ## renew the locked dependencies (needs uv on PATH)
-	for extra in runtime operator; do \
-	  uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra runtime --extra core pyproject.toml -o requirements/runtime.txt
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra operator pyproject.toml -o requirements/operator.txt
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group build -o requirements/build.txt
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra runtime --extra operator --group dev --group build pyproject.toml -o requirements/dev.txt
+	  --extra runtime --extra core --extra operator --group dev --group build pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group frameworks pyproject.toml -o requirements/frameworks.txt
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
