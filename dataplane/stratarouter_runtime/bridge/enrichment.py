@@ -71,7 +71,7 @@ class Enrichment:
                                    *(messages if isinstance(messages, list | tuple) else ())]
         if added:
             changes["metadata"] = metadata
-        return (ChatRequest({**request.body, **changes}) if changes else request), metadata
+        return (request.with_body({**request.body, **changes}) if changes else request), metadata
 
     def _prompt(self, context: Mapping[str, Any]) -> str:
         values = {name: self._value(name, context) for name in self._variables}

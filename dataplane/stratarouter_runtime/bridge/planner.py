@@ -138,8 +138,8 @@ class Planner:
                 return self._refused(route.rules, ask, judged, before)
             violations, left_out = judged.violations, left_out + judged.left_out
             candidates = list(judged.kept)
-            if judged.max_tokens is not None:
-                request = ChatRequest({**request.body, "max_tokens": judged.max_tokens})
+            if judged.max_tokens is not None and isinstance(request, ChatRequest):
+                request = request.with_body({**request.body, "max_tokens": judged.max_tokens})
         if ask.journal is not None:
             ask.journal.note(route.name, candidates, left_out, violations)
         return self._assembled(route, ask, request, candidates, metadata=metadata, policy=before + violations, left_out=left_out)

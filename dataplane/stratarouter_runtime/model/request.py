@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+Dialect = Literal["openai", "responses", "anthropic", "gemini", "cohere", "ollama"]
+"""Wire formats of chats."""
+
 Family = Literal["chat", "embeddings"]
 """API families; they never share a cache entry."""
 
@@ -17,14 +20,24 @@ DEFAULT_TENANT = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """A request as it came in at a front door of another dialect than OpenAI's chat completions."""
+
+    dialect: Dialect
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A validated chat request.
 
-    ``body`` is the OpenAI-shaped mapping; unknown fields stay in it for vendors of the same wire.
+    ``body`` is the OpenAI-shaped mapping; unknown fields stay in it for vendors of the same wire. ``native`` is what
+    ``body`` was translated from: a vendor of that dialect gets it with what ``body`` has changed since, and answers in it.
     """
 
     body: Mapping[str, Any]
     family: Literal["chat"] = "chat"
+    native: Native | None = None
 
     @property
     def model(self) -> str:
@@ -35,6 +48,14 @@ class ChatRequest:
     def stream(self) -> bool:
         """Whether the answer is wanted as events."""
         return bool(self.body.get("stream"))
+
+    def with_body(self, body: Mapping[str, Any]) -> ChatRequest:
+        """The same request, changed."""
+        return ChatRequest(body, native=self.native)
+
+    def asked_in(self, dialect: Dialect) -> Mapping[str, Any] | None:
+        """The caller's own body where it came in this dialect."""
+        return self.native.body if self.native is not None and self.native.dialect == dialect else None
 
     @property
     def include_usage(self) -> bool:

@@ -28,13 +28,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """A complete answer: ``raw`` as it goes to a client of the OpenAI door, ``body`` the same parsed."""
+    """A complete answer: ``raw`` as it goes to a client of the OpenAI door, ``body`` the same parsed.
+
+    ``native`` is the vendor's own body where the request came in the vendor's dialect; else empty.
+    """
 
     raw: bytes
     body: Mapping[str, Any]
     model: str
     finish_reason: str | None
     usage: Usage | None
+    native: bytes = b""
 
     @property
     def text(self) -> str:
@@ -72,12 +76,15 @@ class ChatEvent:
     """One event of a chat stream.
 
     ``raw`` is the JSON payload (an OpenAI ``chat.completion.chunk``) without framing, ``body`` the same parsed
-    (None for DONE).
+    (None for DONE). ``native`` has the vendor's own events, framed, that it was made of, where the request came in the
+    vendor's dialect. What exists only there has an empty ``raw`` and no ``body``;
+    such events come only to who asked in that dialect.
     """
 
     kind: EventKind
     raw: bytes
     body: Mapping[str, Any] | None
+    native: bytes = b""
 
 
 Batch = list[ChatEvent]

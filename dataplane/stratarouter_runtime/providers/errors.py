@@ -74,7 +74,7 @@ def refused(status: int, headers: Mapping[str, str], vendor: VendorError, *, now
         return ProviderError(Failure.NOT_FOUND, f"the provider redirected (status {status}), which is never followed",
                              phase=Phase.BODY, status=status)
     return _made(classify(status, vendor), vendor, status=status, phase=Phase.BODY, key=key,
-                 wait=retry_after(status, headers, vendor.message, now=now))
+                 wait=_wait(retry_after(status, headers, vendor.message, now=now), vendor))
 
 
 def broken(error: AnswerError, *, phase: Phase, key: str = "") -> ProviderError:
@@ -83,7 +83,7 @@ def broken(error: AnswerError, *, phase: Phase, key: str = "") -> ProviderError:
         return ProviderError(error.failure, error.message, phase=phase)
     status = _status_in(error.vendor)
     return _made(classify(0, error.vendor), error.vendor, status=status, phase=phase, key=key,
-                 wait=retry_after(status, {}, error.vendor.message, now=0.0))
+                 wait=_wait(retry_after(status, {}, error.vendor.message, now=0.0), error.vendor))
 
 
 def redact(text: str, key: str = "") -> str:
@@ -103,6 +103,13 @@ def _made(failure: Failure, vendor: VendorError, *, status: int, phase: Phase, k
         type=vendor.type or ("invalid_request_error" if client else "server_error"),
         # A number says no more than the status does.
         code=vendor.code if vendor.code and not vendor.code.isdigit() else None)
+
+
+def _wait(asked: float | None, vendor: VendorError) -> float | None:
+    """The longer of what headers and body ask for."""
+    if asked is None or vendor.wait is None:
+        return vendor.wait if asked is None else asked
+    return max(asked, vendor.wait)
 
 
 def _status_in(vendor: VendorError) -> int:

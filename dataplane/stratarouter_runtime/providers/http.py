@@ -11,7 +11,7 @@ import asyncio
 import io
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -20,7 +20,7 @@ from yarl import URL
 from stratarouter_runtime._version import __version__
 from stratarouter_runtime.config import ConfigError, Provider
 from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
-from stratarouter_runtime.wire.openai_errors import parse_error
+from stratarouter_runtime.wire.answers import VendorError
 
 from .connection_errors import NETWORK_ERRORS, not_answered, not_finished
 from .connector import SilentConnector
@@ -42,15 +42,18 @@ USER_AGENT = f"stratarouter-runtime/{__version__}"
 
 
 class Upstream:
-    """The connections of one provider; ``api_key`` empty sends none, ``ca_bundle`` is PEM instead of the system's.
+    """The connections of one provider; ``headers`` are the vendor's own, ``ca_bundle`` is PEM instead of the system's.
 
-    Raises ``ConfigError`` for a bundle that is not PEM.
+    ``key`` is what no message may quote, ``parse_error`` reads the body of an error. Raises ``ConfigError`` for a bundle
+    that is not PEM.
     """
 
-    def __init__(self, config: Provider, *, api_key: str, authorization: Mapping[str, str], ca_bundle: str | None) -> None:
+    def __init__(self, config: Provider, *, key: str, headers: Mapping[str, str], ca_bundle: str | None,
+                 parse_error: Callable[[bytes], VendorError]) -> None:
         self._config = config
-        self.key = api_key
-        self._headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json", **config.headers, **authorization}
+        self.key = key
+        self._parse_error = parse_error
+        self._headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json", **config.headers, **headers}
         self._proxy = URL(config.proxy_url) if config.proxy_url else None
         self._tls: ssl.SSLContext | bool = _trusting(ca_bundle) if ca_bundle else True
         self._timeout = aiohttp.ClientTimeout(total=None, connect=config.timeouts.connect_ms / 1000)
@@ -117,7 +120,7 @@ class Upstream:
             raw = await read_all(response, min(due, asyncio.get_running_loop().time() + ERROR_SECONDS), limit=MAX_ERROR)
         except ProviderError:
             raw = b""  # the status alone says enough
-        return refused(response.status, response.headers, parse_error(raw), now=time.time(), key=self.key)
+        return refused(response.status, response.headers, self._parse_error(raw), now=time.time(), key=self.key)
 
 
 async def read_all(response: aiohttp.ClientResponse, due: float, *, limit: int = MAX_ANSWER) -> bytes:

@@ -25,4 +25,4 @@ class OpenAIProvider(OpenAIWireProvider):
         """Without ``metadata`` where nothing is stored: OpenAI refuses it without ``store``, and has no use for it."""
         if "metadata" not in request.body or request.body.get("store"):
             return request
-        return ChatRequest({name: value for name, value in request.body.items() if name != "metadata"})
+        return request.with_body({name: value for name, value in request.body.items() if name != "metadata"})

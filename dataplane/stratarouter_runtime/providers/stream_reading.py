@@ -13,7 +13,7 @@ import aiohttp
 from stratarouter_runtime.model.errors import Phase
 from stratarouter_runtime.model.response import Batch, EventKind
 from stratarouter_runtime.wire.answers import AnswerError
-from stratarouter_runtime.wire.openai_stream import ChatStream
+from stratarouter_runtime.wire.decoder import EventDecoder
 
 from .connection_errors import NETWORK_ERRORS, not_finished
 from .errors import broken
@@ -30,7 +30,7 @@ class StreamReading:
 
     __slots__ = ("_content", "_end", "_error", "_first", "_idle", "_key", "_loop", "_phase", "_stream", "_timer")
 
-    def __init__(self, response: aiohttp.ClientResponse, stream: ChatStream, *, first: float, idle: float, end: float,
+    def __init__(self, response: aiohttp.ClientResponse, stream: EventDecoder, *, first: float, idle: float, end: float,
                  key: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._content = response.content

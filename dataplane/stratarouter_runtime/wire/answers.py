@@ -9,12 +9,16 @@ from stratarouter_runtime.model.errors import Failure
 
 @dataclass(frozen=True, slots=True)
 class VendorError:
-    """A vendor's own words about a failure; empty where it said nothing. ``code`` is text also where it was a number."""
+    """A vendor's own words about a failure; empty where it said nothing. ``code`` is text also where it was a number.
+
+    ``wait`` is how many seconds the body asks to be left alone, where a dialect says that in the body.
+    """
 
     message: str = ""
     type: str = ""
     param: str | None = None
     code: str = ""
+    wait: float | None = None
 
 
 class AnswerError(Exception):
