@@ -69,7 +69,7 @@ def check(decision: RoutingDecision) -> RoutingDecision:
     scores = _scores(decision.scores)
     vector = None if decision.embedding is None else _vector(decision.embedding)
     return RoutingDecision(decision.route_id, None if confidence is None else float(confidence), scores, decision.query,
-                           vector, decision.metadata)
+                           vector, decision.metadata, decision.reason)
 
 
 def query_of(decision: RoutingDecision | None, *, query: str | None = None,

@@ -106,7 +106,8 @@ class Planner:
         if decision is not None:
             ask.decided = True
             if DEFAULT_ROUTE not in self._routes:
-                raise RequestError("RouteNotFound", "The decision matched no route, and there is no default route.",
+                why = f" ({decision.reason})" if decision.reason else ""
+                raise RequestError("RouteNotFound", f"The decision matched no route{why}, and there is no default route.",
                                    status=404, param="decision")
             return self._routes[DEFAULT_ROUTE]
         route = self._routes.get(model) if model != DEFAULT_ROUTE else None

@@ -19,6 +19,7 @@ class RoutingDecision:
     ``route_id`` None: no route matched, which means ``defaultRoute``. ``confidence`` is from 0 to 1, None where the
     router gave none. ``scores`` are the router's own figures, finite, without a range. ``query`` is the text that was
     routed and ``embedding`` its vector, so that the cache need not embed it again. ``metadata`` is the router's own.
+    ``reason`` says in words why there is no route, where the router told.
     """
 
     route_id: str | None
@@ -27,10 +28,12 @@ class RoutingDecision:
     query: str | None = None
     embedding: Sequence[float] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """As JSON has it, without the text and its vector."""
-        return {"route_id": self.route_id, "confidence": self.confidence, "scores": dict(self.scores)}
+        document = {"route_id": self.route_id, "confidence": self.confidence, "scores": dict(self.scores)}
+        return {**document, "reason": self.reason} if self.reason else document
 
 
 class MissingQueryError(RequestError):
