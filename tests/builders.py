@@ -146,7 +146,8 @@ FULL_RUNTIME: Document = {
                 "policy": full_policy("default"), "cache": {"similarityThreshold": 0.99}}],
     "defaultRoute": {"pools": [{"name": "chat", "model": "gpt-4o"}], "context": full_context(), "policy": full_policy("billing"),
                      "cache": {"similarityThreshold": 0.98}},
-    "auth": {"apiKeysSecretRef": {"name": "keys"}, "trustedTenantHeader": True},
+    "state": {"backend": "postgresql", "dsnSecretRef": {"name": "postgres", "key": "dsn"}, "checkpointInterval": 5},
+    "auth": {"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "admins"}, "trustedTenantHeader": True},
     "template": {
         "image": "registry.example/runtime:1", "imagePullPolicy": "Always", "resources": {"limits": {"memory": "2Gi"}},
         "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "gpu", "operator": "Exists"}],

@@ -1,7 +1,7 @@
 """Builds the parts of a data plane from a snapshot, and takes over from the previous ones what has not changed.
 
-Invariants: a provider's connections, the cache with its entries, and the embedder with its weights survive a reload
-that does not concern them; a failure while building closes what was built and changes nothing; a part is closed when
+Invariants: a provider's connections, the cache with its entries, the embedder with its weights, and state with what waits
+to be written survive a reload that does not concern them; a failure while building closes what was built and changes nothing; a part is closed when
 the last request that began on it has left.
 """
 
@@ -23,6 +23,7 @@ from .model.plan import Plan
 from .model.provider import ExecutionObserver
 from .pool_embedder import PoolEmbedder
 from .providers import create_provider
+from .state import Backend, StateService, open_state
 
 
 class Closeable(Protocol):
@@ -61,13 +62,14 @@ class Parts:
     """What one configuration made: everything a request needs on its way."""
 
     def __init__(self, snapshot: Snapshot, engine: Engine, *, providers: frozenset[tuple[str, str]], cache: Cache | None, embedder: Embedder | None,
-                 shared: dict[Hashable, Shared], renewed: list[tuple[str, str]]) -> None:
+                 state: StateService | None, shared: dict[Hashable, Shared], renewed: list[tuple[str, str]]) -> None:
         self.snapshot = snapshot
         self.planner = Planner(snapshot)
         self.engine = engine
         self.providers = providers
         self.cache = cache
         self.embedder = embedder
+        self.state = state
         self.shared = shared
         self.renewed_credentials = renewed
         self._users = 0
@@ -105,11 +107,12 @@ class Parts:
 
 
 class Assembler:
-    """Builds ``Parts``."""
+    """Builds ``Parts``. ``dropped(count)`` hears of records that state could not keep; it must not raise."""
 
-    def __init__(self, health: Health, observer: ExecutionObserver) -> None:
+    def __init__(self, health: Health, observer: ExecutionObserver, *, dropped: Callable[[int], None] = lambda _: None) -> None:
         self._health = health
         self._observer = observer
+        self._dropped = dropped
         self._credentials: Credentials = {}
 
     async def assemble(self, snapshot: Snapshot, secrets: Secrets, previous: Parts | None) -> Parts:
@@ -120,6 +123,7 @@ class Assembler:
             engine = Engine(providers, self._health, self._observer)
             embedder = await self._embedder(build, snapshot)
             cache = await self._cache(build, snapshot, secrets, embedder)
+            state = await self._state(build, snapshot, secrets)
         except BaseException:
             await build.undo()
             raise
@@ -128,7 +132,8 @@ class Assembler:
             embedder.bind(snapshot, engine)
         renewed = [key for key, secret in credentials.items() if key in self._credentials and self._credentials[key] != secret]
         self._credentials = credentials
-        return Parts(snapshot, engine, providers=frozenset(providers), cache=cache, embedder=embedder, shared=build.shared, renewed=renewed)
+        return Parts(snapshot, engine, providers=frozenset(providers), cache=cache, embedder=embedder, state=state,
+                     shared=build.shared, renewed=renewed)
 
     async def _providers(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> tuple[dict[tuple[str, str], Any], Credentials]:
         """The providers whose credentials are there, and the credentials of all."""
@@ -164,6 +169,15 @@ class Assembler:
                     embedder.id if embedder else "")
         return await build.part(identity, lambda: open_cache(config, url=url, scope=snapshot.cache_scope, embedder=embedder))
 
+    async def _state(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> StateService | None:
+        config = snapshot.runtime.state
+        if config.backend == "none":
+            return None
+        reference = config.dsn_secret_ref if config.backend == "postgresql" else None
+        dsn = text(secrets, reference) if reference else None
+        identity = ("state", config.backend, _fingerprint(dsn or ""))
+        return await build.part(identity, partial(_open_state, config.backend, dsn, self._dropped))
+
 
 class _Build:
     """The parts being built: each by its identity, taken over where the previous generation has it."""
@@ -184,6 +198,13 @@ class _Build:
     async def undo(self) -> None:
         for shared in reversed(self.shared.values()):
             await shared.release()
+
+
+async def _open_state(backend: Backend, dsn: str | None, dropped: Callable[[int], None]) -> StateService:
+    # In a thread: the first time for PostgreSQL its driver is imported.
+    state = await asyncio.to_thread(open_state, backend, dsn, dropped=dropped)
+    state.start()
+    return state
 
 
 def _bundle(pool: str, config: Provider, secrets: Secrets) -> str | None:

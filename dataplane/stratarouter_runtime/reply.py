@@ -18,6 +18,7 @@ from .engine import OpenStream
 from .model.cache import CacheEntry
 from .model.request import ChatRequest, EmbeddingsRequest, Request
 from .model.response import Batch, ChatEvent, ChatResponse, EmbeddingsResponse, EventKind, Response
+from .recording import Trail
 from .wire import openai_chat, openai_stream
 from .wire.answers import AnswerError
 
@@ -36,10 +37,11 @@ class Reply(Protocol):
 
 
 class LiveReply:
-    """A vendor's stream on its way to the client."""
+    """A vendor's stream on its way to the client; ``trail`` follows what it says."""
 
-    def __init__(self, source: OpenStream, request: ChatRequest, *, keep: bool) -> None:
+    def __init__(self, source: OpenStream, request: ChatRequest, *, keep: bool, trail: Trail | None = None) -> None:
         self.source = source
+        self._trail = trail
         self._request = request
         self._kept: list[ChatEvent] | None = [] if keep else None
         self._kept_bytes = 0
@@ -48,6 +50,8 @@ class LiveReply:
         drop_usage = not self._request.include_usage
         async for batch in self.source:
             self._keep(batch)
+            if self._trail is not None:
+                self._trail.add(batch)
             if drop_usage and any(event.kind is EventKind.USAGE for event in batch):
                 batch = [event for event in batch if event.kind is not EventKind.USAGE]  # noqa: PLW2901 (a filtered view)
             if batch:
@@ -66,6 +70,8 @@ class LiveReply:
 
     async def aclose(self) -> None:
         """End the vendor's call at once if it has not ended."""
+        if self._trail is not None and not self.source.complete:
+            self._trail.interrupted()
         await self.source.aclose()
 
     def _keep(self, batch: Batch) -> None:

@@ -24,29 +24,37 @@ from .bridge.explanation import Explanation
 from .config import Secrets, Snapshot
 from .engine import Engine, Health, ProviderState
 from .model.cache import CacheEntry, CacheKey, Hit, Miss
-from .model.errors import ExecutionError, StrataError
+from .model.errors import ExecutionError, RequestError, StrataError
 from .model.execution import Execution
 from .model.plan import Outcome, Plan
 from .model.provider import ExecutionObserver
 from .model.request import Caller, ChatRequest, Directives, Request
 from .model.response import ChatResponse, Response
+from .recording import Recorder
 from .reply import LiveReply, ReplayedReply, Reply, replayed_response
+from .state import StateUnavailable
 
 T = TypeVar("T")
 
 MAX_BACKGROUND = 1_000
 """Stores waiting at once; beyond it an answer is not stored, because answering comes first."""
 
+FIND_SECONDS = 10.0
+"""How long one look at an execution may take."""
+
 
 class Runtime:
-    """One data plane. ``observer`` is told of attempts, ``clock`` is monotonic seconds, ``wall`` Unix seconds."""
+    """One data plane. ``observer`` is told of attempts, ``dropped(count)`` of records that state could not keep; ``clock`` is
+    monotonic seconds, ``wall`` Unix seconds.
+    """
 
-    def __init__(self, observer: ExecutionObserver, assembler: Assembler | None = None, *,
+    def __init__(self, observer: ExecutionObserver, assembler: Assembler | None = None, *, dropped: Callable[[int], None] = lambda _: None,
                  clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._wall = wall
         self.health = Health(clock=clock, observer=observer)
-        self._assembler = assembler or Assembler(self.health, observer)
+        self._assembler = assembler or Assembler(self.health, observer, dropped=dropped)
+        self._recorder = Recorder(clock=clock, wall=wall, dropped=dropped)
         self._parts: Parts | None = None
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -120,7 +128,8 @@ class Runtime:
             execution.stages["upstream-ttfb"] = self._clock() - began
             execution.candidate, execution.attempts = source.candidate, source.attempts
             execution.stored = self._may_store(execution, key)
-            reply = LiveReply(source, request, keep=execution.stored)
+            trail = self._recorder.follow(parts.state, execution, parts.snapshot.runtime.state.checkpoint_interval)
+            reply = LiveReply(source, request, keep=execution.stored, trail=trail)
             try:
                 yield reply
             finally:
@@ -129,6 +138,15 @@ class Runtime:
                 finally:
                     execution.stages["upstream"] = self._clock() - began
                     self._finish_stream(parts, execution, key, reply)
+
+    def record(self, execution: Execution, status: int) -> None:
+        """Keep what became of an execution; ``status`` as HTTP has it, 499 where its caller went away.
+
+        The last step of every execution, whatever its door and however it ended, and to be called once. Neither waits nor
+        raises. What was reloaded meanwhile counts: the record goes where records go now.
+        """
+        if self._parts is not None and self._parts.state is not None:
+            self._recorder.record(self._parts.state, execution, status)
 
     def explain(self, execution: Execution, request: Request) -> Explanation:
         """What would be done with a request and why; nobody is called and nothing is spent."""
@@ -142,6 +160,26 @@ class Runtime:
     def cache_stats(self) -> dict[str, Any]:
         """The cache's figures, for the platform port; empty without a cache."""
         return self._parts.cache.stats() if self._parts is not None and self._parts.cache is not None else {}
+
+    def state_stats(self) -> dict[str, Any]:
+        """State's figures, for the platform port; empty where nothing is recorded."""
+        return self._parts.state.stats() if self._parts is not None and self._parts.state is not None else {}
+
+    async def execution(self, execution_id: str) -> dict[str, Any]:
+        """What is known of an execution, as JSON; raises ``StrataError``: 404 where nothing is, 503 where nobody can tell now."""
+        parts = self.parts
+        with parts:
+            if parts.state is None:
+                raise RequestError("StateDisabled", "Executions are not recorded (state.backend is none).", status=404)
+            try:
+                async with asyncio.timeout(FIND_SECONDS):
+                    found = await parts.state.find(execution_id)
+            except (StateUnavailable, TimeoutError):
+                raise ExecutionError("StateUnavailable", "The state's back end does not answer; try again later.", status=503,
+                                     retry_after=5) from None
+        if found is None:
+            raise RequestError("ExecutionNotFound", "Nothing is known of such an execution.", status=404)
+        return found
 
     def provider_states(self) -> list[ProviderState]:
         """Each provider's health, for the platform port."""

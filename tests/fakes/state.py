@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.errors import ExecutionError, Failure
 from stratarouter_runtime.model.execution import Execution
 from stratarouter_runtime.model.plan import Attempt, Candidate, Plan, Rate
@@ -22,6 +23,8 @@ PROMPT = "my secret question"
 VECTOR = (0.123456789, 0.5)
 KEY = "sk-the-key-of-somebody"
 RATE = Rate(Decimal("2.50"), Decimal("10.00"))
+DECISION = RoutingDecision("billing", 0.875, {"billing": 0.875, "other": 0.25}, query=PROMPT, embedding=VECTOR,
+                           metadata={"note": PROMPT, "api_key": KEY})
 
 
 def candidate(provider: str = "primary", *, rate: Rate | None = RATE) -> Candidate:
@@ -31,16 +34,16 @@ def candidate(provider: str = "primary", *, rate: Rate | None = RATE) -> Candida
 
 def execution(identity: str = "exec-1", *, usage: Usage | None = None, error: ExecutionError | None = None,
               message: str = "") -> Execution:
-    """A failover: the primary failed and the fallback answered, or (``error``) nobody did. Its request holds ``PROMPT`` and ``KEY``."""
+    """A failover: the primary failed and the fallback answered, or (``error``) nobody did. Its request and decision hold ``PROMPT`` and ``KEY``."""
     first, second = candidate(), candidate("fallback")
     request = ChatRequest({"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}], "api_key": KEY})
     usage = usage or Usage(1_000, 20, 5)
     attempts = (Attempt(1, first, 0.25, Failure.SERVER_ERROR, 500, message),
                 Attempt(2, second, 0.5, None if error is None else Failure.TIMEOUT, 200, first_token=0.125))
     plan = Plan(route="billing", family="chat", request=request, tenant="acme", candidates=(first, second), timeout=60.0,
-                max_attempts=4, retry_delay=0.1)
+                max_attempts=4, retry_delay=0.1, decision=DECISION)
     return Execution(id=identity, request_id="req-1", started=12.5, caller=Caller(tenant="acme"), directives=Directives(vector=VECTOR),
-                     request=request, plan=plan, candidate=None if error else second, attempts=attempts, model="gpt-4o-2024",
+                     request=request, decision=DECISION, plan=plan, candidate=None if error else second, attempts=attempts, model="gpt-4o-2024",
                      finish_reason="stop", usage=usage, cost=RATE.cost(usage), error=error)
 
 
@@ -89,7 +92,7 @@ async def settle() -> None:
 
 
 class TroubledStore(MemoryStore):
-    """A memory store that fails as it is told.
+    """A memory store that fails as it is told. ``batches`` are those that held anything.
 
     ``down``: every write fails before anything is stored; ``forgetful``: it stores and then says that it failed, as when a
     connection breaks after the commit; ``refused``: ids that it will never take; ``gate``: when set, writes wait for it.
@@ -112,7 +115,8 @@ class TroubledStore(MemoryStore):
             raise StateUnavailable("down")
         if any(getattr(each, "id", None) in self.refused for each in records):
             raise TypeError("a value that no column holds")
-        self.batches.append(list(records))
+        if records:
+            self.batches.append(list(records))
         await super().write(records)
         if self.forgetful:
             raise StateUnavailable("the connection broke")

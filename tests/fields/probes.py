@@ -185,6 +185,22 @@ async def routes_model(world: World) -> str:
     return world.vendor.record.last.model
 
 
+async def recorded(world: World) -> int:
+    """What comes of asking for the execution of a question."""
+    answer = await world.ask(key=KEY)
+    return (await executed(world, answer.headers["x-strata-execution-id"])).status
+
+
+async def executed(world: World, execution: str) -> Any:
+    return await world.pod.send("GET", f"{world.pod.platform}/executions/{execution}", headers={"Authorization": f"Bearer {KEY}"})
+
+
+async def checkpoints(world: World) -> int:
+    """How many checkpoints a stream of many chunks leaves."""
+    answer = await world.ask("Tell me at length", stream=True, key=KEY)
+    return min(len((await executed(world, answer.headers["x-strata-execution-id"])).json["checkpoints"]), 2)
+
+
 async def other_tenant(world: World) -> bool:
     """Whether a caller that names another tenant in a header gets its own tenant's answer."""
     await world.ask("Mine?", key=KEY)
@@ -297,6 +313,11 @@ def cached(**cache: Any) -> dict[str, Any]:
     return {"runtime": {"cache": {"enabled": True, **cache}}}
 
 
+def state(**fields: Any) -> dict[str, Any]:
+    return {"runtime": {"state": {"dsnSecretRef": {"name": "postgres", "key": "absent"}, **fields},
+                        "auth": {"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "keys"}}}}
+
+
 def named(**route: Any) -> dict[str, Any]:
     return {"routes": [{"name": "named", "pools": [{"name": "chat"}], **route}]}
 
@@ -385,6 +406,11 @@ PROBES: dict[str, Probe] = {
         embedding_model, {"text-embedding-3-small"}, {"text-embedding-3-large"}),
     "RuntimeConfig.cache.embedder.similarityThreshold": Probe(
         vectors(similarityThreshold=0.5), vectors(similarityThreshold=1), similar, True, False, prime=prime_semantic),
+    # state
+    "RuntimeConfig.state.backend": Probe(state(backend="memory"), state(backend="postgresql"), recorded, 200, 503),
+    "RuntimeConfig.state.dsnSecretRef.key": Probe(
+        state(dsnSecretRef={"name": "postgres", "key": "dsn"}), state(), missing, [], ["absent"]),
+    "RuntimeConfig.state.checkpointInterval": Probe(state(checkpointInterval=1), state(checkpointInterval=0), checkpoints, 2, 0),
     # observability
     "RuntimeConfig.observability.metrics": Probe(
         rt(observability={"metrics": True}), rt(observability={"metrics": False}), metrics, 200, 404),

@@ -33,7 +33,9 @@ SECRET = {"name": "one", "key": "k"}
 ROLLED: dict[str, tuple[Any, Any]] = {
     "RuntimeConfig.cache.redis.urlSecretRef.name": ("one", "other"),
     "RuntimeConfig.server.terminationGraceSeconds": (60, 90),
+    "RuntimeConfig.state.dsnSecretRef.name": ("one", "other"),
     "RuntimeConfig.auth.apiKeysSecretRef.name": ("one", "other"),
+    "RuntimeConfig.auth.adminKeysSecretRef.name": ("one", "other"),
     "RuntimeConfig.template.image": ("", "mine/dataplane:2"),
     "RuntimeConfig.template.imagePullPolicy": ("IfNotPresent", "Always"),
     "RuntimeConfig.template.resources": ({}, {"limits": {"memory": "2Gi"}}),
@@ -174,7 +176,8 @@ def _field(path: str, known: set[str]) -> str:
 
 
 def _manifests(field: ContractField, value: Any) -> dict[str, Any]:
-    spec: Document = {"cache": {"enabled": False, "redis": {"urlSecretRef": SECRET}}, "auth": {"apiKeysSecretRef": {"name": "one"}}}
+    spec: Document = {"cache": {"enabled": False, "redis": {"urlSecretRef": SECRET}}, "state": {"dsnSecretRef": SECRET},
+                      "auth": {"apiKeysSecretRef": {"name": "one"}, "adminKeysSecretRef": {"name": "one"}}}
     with_refs = provider("primary", credentialsSecretRef=SECRET, caBundleSecretRef=SECRET)
     if field.kind == "RuntimeConfig":
         spec = merge(spec, _nested(field.path.split("."), value))

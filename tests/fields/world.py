@@ -78,7 +78,8 @@ def documents(settings: Mapping[str, Any], vendor: FakeVendor, second: FakeVendo
     return [
         runtime("assistant", **spec), pool("chat", primary, fallback, **given.get("pool", {})), *given.get("pools", ()),
         secret("vendor", apiKey=vendor.api_key, other="sk-another-key", ca=BUNDLE, notPem="nothing"),
-        secret("redis", url="redis://127.0.0.1:9/0"), secret("keys", tenant=KEY)]
+        secret("redis", url="redis://127.0.0.1:9/0"),
+        secret("postgres", dsn="postgresql://u:p@127.0.0.1:9/d"), secret("keys", tenant=KEY)]
 
 
 def merge(one: Document, other: Mapping[str, Any]) -> Document:

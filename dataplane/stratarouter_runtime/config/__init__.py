@@ -44,6 +44,7 @@ from .runtime import (
 )
 from .secrets import MountedSecrets, SecretData, Secrets, StaticSecrets, capture, text
 from .snapshot import API_VERSION, GROUP, NAME_LENGTH, OPERATOR_FIELDS, Snapshot, digest, select
+from .state import StateConfig
 
 __all__ = [
     "API_VERSION",
@@ -88,6 +89,7 @@ __all__ = [
     "ServerConfig",
     "ServiceMonitorConfig",
     "Snapshot",
+    "StateConfig",
     "StaticSecrets",
     "Template",
     "TimeWindow",

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from .base import Contract, ModelName, Name, SecretKeyRef, SecretRef, Url, hot, roll, rules
 from .policy import Policy, RouteContext
+from .state import StateConfig
 
 DEFAULT_ROUTE = "default"
 """The name under which requests of ``defaultRoute`` are reported; no route may take it."""
@@ -228,6 +229,10 @@ class AuthConfig(Contract):
     api_keys_secret_ref: Annotated[
         SecretRef,
         roll("Secret whose keys are tenant names and whose values are that tenant's API keys, one a line.")]
+    admin_keys_secret_ref: Annotated[
+        SecretRef | None,
+        roll("Secret whose values are keys, one a line, for the admin endpoints of the platform port (`/executions/{id}`). "
+             "Default: those endpoints are off. While it holds no key, they answer 503.")] = None
     trusted_tenant_header: Annotated[
         bool,
         hot("Whether `x-strata-tenant` of an authenticated caller names the tenant. Default false. Only for a gateway in front "
@@ -269,6 +274,7 @@ class RuntimeConfig(Contract):
         int, hot("Pods. Default 2. Running pods are kept when it changes."), Field(ge=0, le=1_000)] = 2
     execution: Annotated[ExecutionConfig, hot("Deadline and retries.")] = ExecutionConfig()
     cache: Annotated[CacheConfig, hot("The cache.")] = CacheConfig()
+    state: Annotated[StateConfig, hot("Where executions are recorded.")] = StateConfig()
     observability: Annotated[ObservabilityConfig, hot("Metrics, traces and logs.")] = ObservabilityConfig()
     server: Annotated[ServerConfig, hot("The HTTP server.")] = ServerConfig()
     routes: Annotated[

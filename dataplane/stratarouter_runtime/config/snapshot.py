@@ -97,6 +97,8 @@ class Snapshot:
         redis = self.runtime.cache.redis
         if redis is not None:
             yield redis.url_secret_ref, "cache.redis"
+        if self.runtime.state.dsn_secret_ref is not None:
+            yield self.runtime.state.dsn_secret_ref, "state"
         for pool, provider in self.providers():
             if provider.credentials_secret_ref is not None:
                 yield provider.credentials_secret_ref, f"{pool}/{provider.name}"
@@ -106,8 +108,11 @@ class Snapshot:
     def secret_names(self) -> list[str]:
         """Every Secret that is used, sorted: what a pod mounts."""
         names = {reference.name for reference, _ in self.secret_keys()}
-        if self.runtime.auth is not None:
-            names.add(self.runtime.auth.api_keys_secret_ref.name)
+        auth = self.runtime.auth
+        if auth is not None:
+            names.add(auth.api_keys_secret_ref.name)
+            if auth.admin_keys_secret_ref is not None:
+                names.add(auth.admin_keys_secret_ref.name)
         return sorted(names)
 
     @property

@@ -1,4 +1,4 @@
-"""Who calls: API keys to tenants.
+"""Who calls: API keys to tenants, and admin keys.
 
 Invariants: keys are kept and compared as SHA-256 digests, so neither memory dumps of the table nor timing tell a key;
 the tenant comes from the key alone unless a trusted gateway names it; after a bad rotation the last good keys stay;
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from stratarouter_runtime.config import AuthConfig, Secrets
 from stratarouter_runtime.model.errors import ExecutionError, RequestError
@@ -21,6 +21,44 @@ logger = logging.getLogger(__name__)
 TENANT = re.compile(r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")
 _MISSING = ("You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
             "(i.e. Authorization: Bearer YOUR_KEY).")
+
+
+class AdminKeys:
+    """The keys of the platform port's admin endpoints; without ``auth.adminKeysSecretRef`` those are off."""
+
+    def __init__(self) -> None:
+        self._source = ""
+        self._digests: frozenset[bytes] = frozenset()
+
+    def load(self, config: AuthConfig | None, secrets: Secrets) -> None:
+        """Take the keys as they are now; an empty or unreadable Secret keeps the last good ones of the same Secret."""
+        reference = config.admin_keys_secret_ref if config else None
+        name = reference.name if reference else ""
+        digests = frozenset(digest for _, digest in _digests(name, secrets)) if name else frozenset()
+        if name and not digests and self._digests and self._source == name:
+            logger.error("the Secret with admin keys holds no usable key; the last good keys stay", extra={"secret": name})
+            digests = self._digests
+        self._source, self._digests = name, digests
+
+    @property
+    def missing_secret(self) -> str | None:
+        """The Secret that ought to hold keys and does not."""
+        return self._source if self._source and not self._digests else None
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Let an admin pass. Raises ``RequestError`` 404 where there are no admins, 401 for a missing or wrong key,
+        ``ExecutionError`` 503 without any keys.
+        """
+        if not self._source:
+            raise RequestError("AdminDisabled", "Admin endpoints are off: auth.adminKeysSecretRef is not set.", status=404)
+        if not self._digests:
+            raise ExecutionError("AuthKeysUnavailable", "The admin keys of this service are not available; try again later.",
+                                 status=503, retry_after=5)
+        key = presented_key(headers)
+        if not key:
+            raise _unauthorized("An admin key is needed, in an Authorization header (Authorization: Bearer YOUR_KEY).")
+        if _digest(key) not in self._digests:
+            raise _unauthorized("Incorrect admin key provided.")
 
 
 class Authenticator:
@@ -89,17 +127,23 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
+def _digests(secret: str, secrets: Secrets) -> Iterator[tuple[str, bytes]]:
+    """The digest of each line of a Secret, with the key under which it stands."""
+    for name in secrets.keys(secret) or ():
+        for line in (secrets.read(secret, name) or b"").decode("utf-8", "replace").splitlines():
+            if key := line.strip():
+                yield name, _digest(key)
+
+
 def _read(secret: str, secrets: Secrets) -> dict[bytes, str]:
     tenants: dict[bytes, str] = {}
     disputed: set[bytes] = set()
     for tenant in secrets.keys(secret) or ():
         if not TENANT.match(tenant):
             logger.warning("a key of the Secret with API keys is no tenant's name", extra={"secret": secret, "tenant": tenant})
-            continue
-        lines = (secrets.read(secret, tenant) or b"").decode("utf-8", "replace").splitlines()
-        for digest in (_digest(line.strip()) for line in lines if line.strip()):
-            if tenants.setdefault(digest, tenant) != tenant:
-                disputed.add(digest)
+    for tenant, digest in _digests(secret, secrets):
+        if TENANT.match(tenant) and tenants.setdefault(digest, tenant) != tenant:
+            disputed.add(digest)
     for digest in disputed:
         logger.error("an API key stands under two tenants and is refused", extra={"secret": secret})
         del tenants[digest]

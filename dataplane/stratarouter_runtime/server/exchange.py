@@ -188,6 +188,7 @@ class Door:
                     # Also for a failed write: to aiohttp anything else would be a defect of ours.
                     raise asyncio.CancelledError from None
                 finally:
+                    self.runtime.record(execution, scope.status)
                     exchange.close()
 
         return handle

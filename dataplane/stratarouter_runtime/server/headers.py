@@ -52,9 +52,14 @@ def of_error(execution: Execution, error: StrataError) -> dict[str, str]:
     if isinstance(error, PolicyError):
         headers["x-strata-route"] = error.route
         headers["x-strata-policy"] = safe(summary(error.verdicts))
-    if error.retry_after is not None and error.status in (429, 503):
-        headers["Retry-After"] = str(max(1, -int(-error.retry_after // 1)))
-    return headers
+    return headers | retry_after(error)
+
+
+def retry_after(error: StrataError) -> dict[str, str]:
+    """When to come back, in whole seconds; nothing where that was not said."""
+    if error.retry_after is None or error.status not in (429, 503):
+        return {}
+    return {"Retry-After": str(max(1, -int(-error.retry_after // 1)))}
 
 
 def cache_status(execution: Execution) -> str:

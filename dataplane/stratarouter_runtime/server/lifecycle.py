@@ -59,10 +59,11 @@ class Server:
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
         self.telemetry = Telemetry()
-        self.runtime = Runtime(self.telemetry.observer)
+        self.runtime = Runtime(self.telemetry.observer, dropped=self.telemetry.state_dropped)
         self.authenticator = Authenticator()
         self.drain = Drain()
-        self.status = PodStatus(self.authenticator, providers=self.runtime.provider_states, cache=self._cache_stats)
+        self.status = PodStatus(self.authenticator, providers=self.runtime.provider_states, cache=self.runtime.cache_stats,
+                                state=self.runtime.state_stats)
         source = ConfigSource(options.config, name=options.name, secrets=options.secrets)
         self.reloader = Reloader(source, self._apply, reloaded=self.telemetry.reloaded)
         self.status.rejection = lambda: self.reloader.rejection
@@ -77,7 +78,7 @@ class Server:
             await stack.enter_async_context(self.telemetry.running())
             stack.push_async_callback(self.runtime.aclose)
             await self.reloader.load()
-            platform = platform_port.application(self.status, self._scrape)
+            platform = platform_port.application(self.status, self._scrape, self.runtime.execution)
             self.platform_port = await self._listen(stack, platform, self.options.platform_port, client=False)
             self.port = await self._listen(stack, self._client_application(), self.options.port, client=True)
             watch = asyncio.create_task(self.reloader.run(), name="reload")
@@ -103,6 +104,7 @@ class Server:
     async def _apply(self, snapshot: Snapshot, secrets: Secrets) -> None:
         await self.runtime.apply(snapshot, secrets)
         self.authenticator.load(snapshot.runtime.auth, secrets)
+        self.status.admins.load(snapshot.runtime.auth, secrets)
         # Awaited, so that what is acknowledged as loaded is traced as configured.
         await self.telemetry.configure(snapshot)
         self.status.loaded(snapshot, secrets)
@@ -128,10 +130,7 @@ class Server:
         return int(address[1])
 
     def _scrape(self, accept: str) -> tuple[bytes, str]:
-        return self.telemetry.render(accept, cache=self._cache_stats())
-
-    def _cache_stats(self) -> dict[str, object]:
-        return self.runtime.cache_stats()
+        return self.telemetry.render(accept, cache=self.runtime.cache_stats(), state=self.runtime.state_stats())
 
 
 async def serve(options: ServeOptions) -> None:

@@ -1,7 +1,7 @@
-"""The platform port: ``/metrics``, ``/healthz``, ``/readyz``, ``/config``.
+"""The platform port: ``/metrics``, ``/healthz``, ``/readyz``, ``/config``, and the admin endpoints.
 
-Invariants: it answers while the client port is busy or drained; readiness speaks of this pod alone, never of vendors
-or Redis; nothing it shows is secret.
+Invariants: it answers while the client port is busy or drained; readiness speaks of this pod alone, never of vendors,
+Redis or PostgreSQL; nothing it shows without an admin key is secret.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from stratarouter_runtime._version import __version__
 from stratarouter_runtime.config import Secrets, Snapshot, text
 from stratarouter_runtime.engine import ProviderState
 
-from .auth import Authenticator
+from . import admin
+from .auth import AdminKeys, Authenticator
 from .reload import Rejection
 
 
@@ -42,6 +43,8 @@ class PodStatus:
     rejection: Callable[[], Rejection | None] = lambda: None
     providers: Callable[[], list[ProviderState]] = list
     cache: Callable[[], dict[str, Any]] = dict
+    state: Callable[[], dict[str, Any]] = dict
+    admins: AdminKeys = field(default_factory=AdminKeys)
     identity: dict[str, str] = field(default_factory=lambda: {
         "podName": os.environ.get("POD_NAME", ""), "podUid": os.environ.get("POD_UID", "")})
 
@@ -64,8 +67,8 @@ class PodStatus:
             return []
         found = [{"secret": reference.name, "key": reference.key, "usedBy": user}
                  for reference, user in self.snapshot.secret_keys() if text(self.secrets, reference) is None]
-        missing = self.authenticator.missing_secret
-        return [*found, {"secret": missing, "key": "", "usedBy": "auth"}] if missing else found
+        whole = ((self.authenticator.missing_secret, "auth"), (self.admins.missing_secret, "auth.adminKeys"))
+        return found + [{"secret": secret, "key": "", "usedBy": user} for secret, user in whole if secret]
 
     def document(self) -> dict[str, Any]:
         """``/config``."""
@@ -84,11 +87,12 @@ class PodStatus:
                           for each in self.providers()],
             "missingSecrets": self.missing_secrets(),
             "cache": self.cache(),
+            "state": self.state(),
         }
 
 
-def application(status: PodStatus, scrape: Scrape) -> web.Application:
-    """The platform port's application."""
+def application(status: PodStatus, scrape: Scrape, execution: admin.FindExecution) -> web.Application:
+    """The platform port's application; ``execution`` finds one for its admins."""
 
     async def metrics(request: web.Request) -> web.Response:
         if status.snapshot is not None and not status.snapshot.runtime.observability.metrics:
@@ -109,4 +113,5 @@ def application(status: PodStatus, scrape: Scrape) -> web.Application:
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz),
                     web.get("/config", config)])
+    admin.add_routes(app, status.admins, execution)
     return app

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from .manager import ExecutionState, StateManager
 from .records import Checkpoint, ExecutionRecord, StateDataError, StreamCheckpoint, begun, record
-from .service import StateService, open_state
+from .service import Backend, StateService, open_state
 from .store import StateRefused, StateStore, StateUnavailable
 from .streams import StreamCheckpoints
 
-__all__ = ["Checkpoint", "ExecutionRecord", "ExecutionState", "StateDataError", "StateManager", "StateRefused", "StateService",
+__all__ = ["Backend", "Checkpoint", "ExecutionRecord", "ExecutionState", "StateDataError", "StateManager", "StateRefused", "StateService",
            "StateStore", "StateUnavailable", "StreamCheckpoint", "StreamCheckpoints", "begun", "open_state", "record"]

@@ -16,10 +16,14 @@ from decimal import Decimal
 from typing import Any
 
 from stratarouter_runtime.model.cache import Hit, Miss
+from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.execution import Execution
 from stratarouter_runtime.model.plan import Attempt, Plan
+from stratarouter_runtime.model.verdict import PolicyError, summary
 
 SUCCESS = "Success"
+CANCELLED = "Cancelled"
+"""Outcome of an execution whose caller went away before its end: no error of anybody, and no answer either."""
 MAX_TEXT = 200
 """Characters of a name or id that are kept; Kubernetes' longest is 253, ours are at most 63."""
 MAX_SCORES = 10
@@ -28,8 +32,6 @@ MAX_STATE_BYTES = 4 * 1024 * 1024
 """Bytes of JSON in one checkpoint of an app."""
 MAX_STEP = 2**53 - 1
 MAX_TOKENS = 2**63 - 1
-
-_DECISION = ("route", "confidence", "source", "threshold")
 
 
 class StateDataError(ValueError):
@@ -40,8 +42,8 @@ class StateDataError(ValueError):
 class ExecutionRecord:
     """One execution, as it ended or (``outcome`` empty, ``status`` and ``duration`` None) as it began.
 
-    ``started_at`` in Unix seconds, ``duration`` in seconds; ``outcome`` is ``Success`` or the error's reason, ``status`` the
-    HTTP status; ``cache`` is ``hit:TIER``, ``miss:REASON`` or empty where the cache was not asked; costs in US dollars, None
+    ``started_at`` in Unix seconds, ``duration`` in seconds; ``outcome`` is ``Success``, ``Cancelled`` or the error's reason,
+    ``status`` the HTTP status; ``cache`` is ``hit:TIER``, ``miss:REASON`` or empty where the cache was not asked; costs in US dollars, None
     where unknown.
     """
 
@@ -113,16 +115,14 @@ Record = ExecutionRecord | StreamCheckpoint
 """What the runtime itself writes."""
 
 
-def record(execution: Execution, *, status: int, started_at: float, duration: float,
-           decision: Mapping[str, Any] | None = None) -> ExecutionRecord:
-    """What an execution leaves behind. Of ``decision`` only route, confidence, source, threshold and scores are kept."""
-    return _record(execution, started_at, decision or {}, status=status, duration=duration,
-                   outcome=execution.error.reason if execution.error else SUCCESS)
+def record(execution: Execution, *, status: int, started_at: float, duration: float) -> ExecutionRecord:
+    """What an execution leaves behind; ``status`` 499 and no error: its caller went away."""
+    return _record(execution, started_at, status=status, duration=duration, outcome=_outcome(execution, status))
 
 
-def begun(execution: Execution, *, started_at: float, decision: Mapping[str, Any] | None = None) -> ExecutionRecord:
+def begun(execution: Execution, *, started_at: float) -> ExecutionRecord:
     """What is known of an execution that has not ended: should it never end, this remains."""
-    return _record(execution, started_at, decision or {})
+    return _record(execution, started_at)
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
@@ -163,8 +163,14 @@ def _encoded(state_data: Mapping[str, Any]) -> str:
     return encoded
 
 
-def _record(execution: Execution, started_at: float, decision: Mapping[str, Any], *, status: int | None = None,
-            duration: float | None = None, outcome: str = "") -> ExecutionRecord:
+def _outcome(execution: Execution, status: int) -> str:
+    if execution.error is not None:
+        return execution.error.reason
+    return SUCCESS if status < 400 else CANCELLED
+
+
+def _record(execution: Execution, started_at: float, *, status: int | None = None, duration: float | None = None,
+            outcome: str = "") -> ExecutionRecord:
     plan, usage, hit = execution.plan, execution.usage, execution.hit
     source = hit.entry if hit else execution.candidate
     return ExecutionRecord(
@@ -188,8 +194,8 @@ def _record(execution: Execution, started_at: float, decision: Mapping[str, Any]
         usage_estimated=bool(usage and usage.estimated),
         cost_usd=execution.cost,
         saved_usd=execution.saved,
-        decision=_decision(decision),
-        plan=_plan(plan) if plan else {},
+        decision=_decision(plan.decision if plan and plan.decision else execution.decision),
+        plan=_plan(plan) if plan else _refusal(execution),
         attempts=tuple(_attempt(each) for each in execution.attempts),
     )
 
@@ -205,26 +211,35 @@ def _cache(found: Hit | Miss | None) -> str:
     return f"hit:{found.tier}" if isinstance(found, Hit) else f"miss:{found.reason}"
 
 
-def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """Names and figures of a decision; never its query or its vector."""
-    kept: dict[str, Any] = {name: _scalar(decision[name]) for name in _DECISION if name in decision}
-    scores = decision.get("scores")
-    if isinstance(scores, Mapping):
-        figures = [(clean(str(name)), float(value)) for name, value in scores.items()
-                   if isinstance(value, int | float) and math.isfinite(value)]
-        kept["scores"] = dict(sorted(figures, key=lambda each: -each[1])[:MAX_SCORES])
-    return kept
+def _decision(decision: RoutingDecision | None) -> dict[str, Any]:
+    """Names and figures of a decision, which nobody may have checked yet; never its query or its vector."""
+    if decision is None:
+        return {}
+    scores = decision.scores if isinstance(decision.scores, Mapping) else {}
+    figures = [(clean(str(name)), figure) for name, value in scores.items() if (figure := _figure(value)) is not None]
+    return {"route": clean(decision.route_id) if isinstance(decision.route_id, str) else None,
+            "confidence": _figure(decision.confidence),
+            "scores": dict(sorted(figures, key=lambda each: -each[1])[:MAX_SCORES])}
 
 
-def _scalar(value: object) -> str | float | None:
-    if isinstance(value, str):
-        return clean(value)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+def _figure(value: object) -> float | None:
+    try:
+        figure = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an int beyond any float
+        return None
+    return figure if math.isfinite(figure) else None
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
-    return {"route": plan.route, "family": plan.family, "candidates": [clean(str(each)) for each in plan.candidates],
+    told = {"route": plan.route, "family": plan.family, "candidates": [clean(str(each)) for each in plan.candidates],
             "timeoutSeconds": plan.timeout, "maxAttempts": plan.max_attempts}
+    return {**told, "policy": summary(plan.policy)} if plan.policy else told
+
+
+def _refusal(execution: Execution) -> dict[str, Any]:
+    """Of an execution without a plan: what the policy found, where it refused."""
+    error = execution.error
+    return {"route": error.route, "policy": summary(error.verdicts)} if isinstance(error, PolicyError) else {}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

@@ -70,9 +70,11 @@ class StateService:
         return document(execution_id, execution, [stream[step] for step in sorted(stream)], steps, stored=stored)
 
     def stats(self) -> dict[str, Any]:
-        """``backend``, ``queued`` records that wait, ``lost`` since the start, ``available``: whether the last write went well."""
+        """``backend``, ``queued`` records that wait, ``lost`` since the start, ``available``: whether the last write went well,
+        ``errors``: how many did not.
+        """
         return {"backend": self._backend, "queued": self._writer.queued, "lost": self._writer.lost,
-                "available": self._writer.available}
+                "available": self._writer.available, "errors": self._writer.errors}
 
     async def aclose(self) -> None:
         """Write what is left, for a few seconds at most, count what could not be, and close the connections."""

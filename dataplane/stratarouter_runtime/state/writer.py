@@ -48,6 +48,8 @@ class StateWriter:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self.lost = 0
+        self.errors = 0
+        """Attempts to write that failed."""
         self.available = max_queued > 0
 
     @property
@@ -115,8 +117,12 @@ class StateWriter:
 
     async def _run(self) -> None:
         failures = 0
+        # The first write may be of nothing: so whoever looks is told of a database that cannot be used before it is needed.
+        greeted = self._max == 0
         while True:
-            await self._filled.wait()
+            if greeted:
+                await self._filled.wait()
+            gathering = bool(self._queue)
             try:
                 async with self._writing:
                     await self._write()
@@ -125,14 +131,15 @@ class StateWriter:
                 await self._sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
-            failures = 0
+            failures, greeted = 0, True
             if not self.available:
                 self.available = True
                 logger.info("state is written again", extra={"queued": len(self._queue)})
-            if len(self._queue) < MAX_BATCH:
+            if gathering and len(self._queue) < MAX_BATCH:
                 await self._sleep(GATHER_SECONDS)
 
     def _unavailable(self, error: StateUnavailable) -> None:
+        self.errors += 1
         if self.available:
             self.available = False
             logger.warning("state cannot be written now and is queued", extra={"error": str(error)})

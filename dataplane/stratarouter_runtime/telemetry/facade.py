@@ -44,6 +44,7 @@ class Telemetry:
         self.tracing = Tracing(self.metrics.spans)
         self.observer = Observer(self.metrics)
         self._cache_figures = CacheFigures(self.metrics)
+        self._state_figures = StateFigures(self.metrics)
         self._clock = clock
         self._wall = wall
         self._environ = environ
@@ -85,9 +86,14 @@ class Telemetry:
         """A request's telemetry, as a context manager around all of its work; ``operation`` is one of ``names.OPERATIONS``."""
         return RequestScope(self, execution, headers, operation)
 
-    def render(self, accept: str = "", *, cache: Mapping[str, Any] | None = None) -> tuple[bytes, str]:
-        """The scrape and its content type; ``cache`` are the cache's ``stats()``."""
+    def state_dropped(self, count: int) -> None:
+        """State could not keep so many records."""
+        self.metrics.state_dropped(count)
+
+    def render(self, accept: str = "", *, cache: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> tuple[bytes, str]:
+        """The scrape and its content type; ``cache`` and ``state`` are their ``stats()``."""
         self._cache_figures.take(cache or {})
+        self._state_figures.take(state or {})
         return self.metrics.render(accept)
 
     def now(self) -> float:
@@ -124,6 +130,25 @@ class CacheFigures:
         total, before = int(stats.get(name, 0)), self._totals.get(name, 0)
         self._totals[name] = total
         return total - before if total >= before else total
+
+
+class StateFigures:
+    """Figures of state's ``stats()``, whose totals begin anew with every state that is opened."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._errors = 0
+
+    def take(self, stats: Mapping[str, Any]) -> None:
+        """Bring the metrics up to date."""
+        self._metrics.state_queued(int(stats.get("queued", 0)))
+        total, before = int(stats.get("errors", 0)), self._errors
+        self._errors = total
+        if stats.get("backend") != "postgresql":
+            self._metrics.backend_unused("postgresql")
+            return
+        self._metrics.backend_up("postgresql", bool(stats["available"]))
+        self._metrics.backend_error("postgresql", total - before if total >= before else total)
 
 
 class RequestScope:

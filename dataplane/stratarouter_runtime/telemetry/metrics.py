@@ -73,6 +73,8 @@ class Metrics:
         self._breaker_state = families.simple(names.BREAKER_STATE)
         self._stage_duration = families.distribution(names.STAGE_DURATION)
         self._embedder_shed = families.single(names.EMBEDDER_SHED)
+        self._state_queued = families.single(names.STATE_QUEUED)
+        self._state_drops = families.single(names.STATE_DROPS)
         self._backend_up = families.simple(names.BACKEND_UP)
         self._backend_errors = families.simple(names.BACKEND_ERRORS)
         self._config_info = families.simple(names.CONFIG_INFO)
@@ -177,6 +179,15 @@ class Metrics:
     def embedder_shed(self, count: int = 1) -> None:
         """The local embedder was too busy for lookups."""
         self._embedder_shed.add(count)
+
+    # --- state ---
+    def state_queued(self, count: int) -> None:
+        """So many records wait to be written."""
+        self._state_queued.value = count
+
+    def state_dropped(self, count: int = 1) -> None:
+        """Records could not be kept."""
+        self._state_drops.add(count)
 
     # --- back ends, configuration, the process itself ---
     def backend_up(self, backend: str, up: bool) -> None:

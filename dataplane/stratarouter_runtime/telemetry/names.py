@@ -146,6 +146,8 @@ FAILOVERS = _counter("failovers_total", "Steps to another provider or model with
 BREAKER_STATE = _gauge("breaker_state", "The circuit breaker: 0 closed, 1 half-open, 2 open.", PROVIDER, MODEL)
 STAGE_DURATION = _histogram("stage_duration_seconds", "Seconds of each part of a request's way.", STAGE, buckets=STAGE_BUCKETS)
 EMBEDDER_SHED = _counter("embedder_shed_total", "Semantic lookups given up because the local embedder was busy.")
+STATE_QUEUED = _gauge("state_queued_entries", "Records of executions that wait to be written.")
+STATE_DROPS = _counter("state_dropped_total", "Records of executions, and checkpoints of their streams, that could not be kept.")
 BACKEND_UP = _gauge("backend_up", "1 while the back end answers, else 0.", BACKEND)
 BACKEND_ERRORS = _counter("backend_errors_total", "Commands to the back end that failed or took too long.", BACKEND)
 CONFIG_INFO = _gauge("config_info", "1, with the configuration in use.", CONFIG_HASH, CONFIG_GENERATION)

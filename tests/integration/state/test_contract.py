@@ -112,7 +112,7 @@ async def test_deleting_takes_all_steps_of_one_job(state):
 # --- what the runtime writes ----------------------------------------------------------------------------------------------
 async def test_what_was_executed_is_what_is_stored(store):
     """Every field, and so every attempt and the cost to the last digit."""
-    told = record(execution(), status=200, started_at=NOW + 0.123456, duration=0.5, decision={"route": "billing", "scores": {"billing": 0.9}})
+    told = record(execution(), status=200, started_at=NOW + 0.123456, duration=0.5)
     assert told.cost_usd == Decimal("0.0027")
     bare = made("exec-2", duration=None, status=None, outcome="", cost_usd=None, started_at=0.0)
     await store.write([told, bare])

@@ -57,12 +57,13 @@ async def test_stopped_for_a_minute_under_load_nothing_waits_and_what_is_dropped
         spent += time.perf_counter() - began
         await clock.advance(1)
     assert (len(taken), refused) == (MAX_QUEUED, 60 * 200 - MAX_QUEUED)
-    assert state.stats() == {"backend": "postgresql", "queued": MAX_QUEUED, "lost": refused, "available": False}
+    assert state.stats() | {"errors": 0} == {"backend": "postgresql", "queued": MAX_QUEUED, "lost": refused, "available": False, "errors": 0}
+    assert state.stats()["errors"] > 10
     assert sum(dropped) == refused
     assert spent < 2  # 12,000 plain calls, which take some milliseconds: none of them has anything to wait for
     await asyncio.to_thread(postgres_server.start)
     await _until(written, clock)
-    assert state.stats() == {"backend": "postgresql", "queued": 0, "lost": refused, "available": True}
+    assert state.stats() | {"errors": 0} == {"backend": "postgresql", "queued": 0, "lost": refused, "available": True, "errors": 0}
     await state.aclose()
     connection = await asyncpg.connect(postgres_server.dsn)
     rows = await connection.fetch("SELECT id FROM stratarouter_executions")

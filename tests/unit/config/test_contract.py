@@ -106,6 +106,7 @@ def contract_digest_of_name(monkeypatch: pytest.MonkeyPatch) -> str:
 BREAKS = {
     "a defaultRoute or at least one route is required": lambda: (runtime(defaultRoute=None), pool()),
     "redis.urlSecretRef is required for backend redis": lambda: (runtime(cache={"backend": "redis"}), pool()),
+    "dsnSecretRef is required for backend postgresql": lambda: (runtime(state={"backend": "postgresql"}), pool()),
     "pool and model are required for type pool": lambda: (runtime(cache={"embedder": {"type": "pool"}}), pool()),
     "violationRoute is required for onViolation route": lambda: (
         runtime(defaultRoute={"pools": [{"name": "chat"}], "policy": {"onViolation": "route"}}), pool()),

@@ -170,9 +170,9 @@ def test_routes_come_with_the_default_last() -> None:
 def test_the_secrets_in_use_are_told_with_their_users() -> None:
     """A pod mounts them, and says which are missing."""
     made = Snapshot.build(*_full())
-    assert made.secret_names() == ["ca", "keys", "redis", "vendor"]
+    assert made.secret_names() == ["admins", "ca", "keys", "postgres", "redis", "vendor"]
     assert [(reference.name, reference.key, user) for reference, user in made.secret_keys()] == [
-        ("redis", "url", "cache.redis"), ("vendor", "apiKey", "chat/primary"), ("ca", "ca.crt", "chat/primary caBundle")]
+        ("redis", "url", "cache.redis"), ("postgres", "dsn", "state"), ("vendor", "apiKey", "chat/primary"), ("ca", "ca.crt", "chat/primary caBundle")]
 
 
 def test_the_cache_scope_is_shared_only_when_set() -> None:

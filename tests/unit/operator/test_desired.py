@@ -28,7 +28,8 @@ SECRET = {"name": "openai", "key": "apiKey"}
 FULL = {
     "replicas": 3,
     "cache": {"backend": "redis", "redis": {"urlSecretRef": {"name": "redis.internal", "key": "url"}}, "embedder": {"type": "none"}},
-    "auth": {"apiKeysSecretRef": {"name": "assistant-keys"}},
+    "state": {"backend": "postgresql", "dsnSecretRef": {"name": "postgres", "key": "dsn"}},
+    "auth": {"apiKeysSecretRef": {"name": "assistant-keys"}, "adminKeysSecretRef": {"name": "assistant-admins"}},
     "observability": {"serviceMonitor": {"interval": "30s", "labels": {"release": "prometheus"}}},
     "server": {"terminationGraceSeconds": 90},
     "template": {
@@ -104,7 +105,8 @@ def test_pods_satisfy_the_restricted_level_and_have_no_token() -> None:
 def test_every_secret_is_an_optional_folder_of_its_own() -> None:
     pod = template(**FULL)["spec"]
     volumes = {volume["name"]: volume["secret"] for volume in pod["volumes"] if "secret" in volume}
-    assert sorted(each["secretName"] for each in volumes.values()) == ["assistant-keys", "openai", "redis.internal"]
+    assert sorted(each["secretName"] for each in volumes.values()) == [
+        "assistant-admins", "assistant-keys", "openai", "postgres", "redis.internal"]
     assert all(each["optional"] for each in volumes.values())
     mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
     for name, volume in volumes.items():
@@ -150,6 +152,8 @@ def test_the_servicemonitor_selects_the_platform_service_alone() -> None:
 ROLLED: dict[str, dict[str, Any]] = {
     "server.terminationGraceSeconds": {"server": {"terminationGraceSeconds": 61}},
     "auth.apiKeysSecretRef.name": {"auth": {"apiKeysSecretRef": {"name": "keys"}}},
+    "auth.adminKeysSecretRef.name": {"auth": {"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "admins"}}},
+    "state.dsnSecretRef.name": {"state": {"dsnSecretRef": {"name": "postgres", "key": "dsn"}}},
     "cache.redis.urlSecretRef.name": {"cache": {"redis": {"urlSecretRef": {"name": "redis", "key": "url"}}}},
     "template.image": {"template": {"image": "mine:2"}},
     "template.imagePullPolicy": {"template": {"imagePullPolicy": "Always"}},

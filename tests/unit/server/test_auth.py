@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from stratarouter_runtime.config import AuthConfig, StaticSecrets
 from stratarouter_runtime.model.errors import ExecutionError, RequestError, StrataError
 from stratarouter_runtime.model.request import Caller
-from stratarouter_runtime.server.auth import Authenticator, presented_key
+from stratarouter_runtime.server.auth import AdminKeys, Authenticator, presented_key
 
 
 def authenticator(secret: dict[str, bytes] | None, *, trusted: bool = False, into: Authenticator | None = None) -> Authenticator:
@@ -170,3 +170,74 @@ def test_keys_are_not_kept_as_they_are() -> None:
     """A dump of the table shows digests only."""
     made = authenticator({"a": b"sk-very-secret"})
     assert "very-secret" not in repr(vars(made))
+
+
+# --- admin keys -----------------------------------------------------------------------------------------------------------
+
+
+def admins(secret: dict[str, bytes] | None, *, into: AdminKeys | None = None) -> AdminKeys:
+    """The admin keys of Secret ``admins``; None: the Secret does not exist."""
+    made = into or AdminKeys()
+    config = AuthConfig.model_validate({"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "admins"}})
+    made.load(config, StaticSecrets({} if secret is None else {"admins": secret}))
+    return made
+
+
+def turned_away(made: AdminKeys, **headers: str) -> StrataError:
+    """The error of somebody who is no admin."""
+    with pytest.raises(StrataError) as caught:
+        made.check(CIMultiDict(headers))
+    return caught.value
+
+
+@pytest.mark.parametrize("config", [None, auth()])
+def test_without_a_reference_to_admin_keys_nobody_is_admin(config: AuthConfig | None) -> None:
+    """The endpoints are off, for the holder of an API key too, and no Secret is missing."""
+    made = AdminKeys()
+    made.load(config, StaticSecrets({"keys": {"a": b"sk-1"}, "": {"a": b"sk-1"}}))
+    assert (turned_away(made, Authorization="Bearer sk-1").status, made.missing_secret) == (404, None)
+
+
+@pytest.mark.parametrize("secret", [None, {}, {"a": b""}, {"a": b" \n\t\n"}])
+def test_without_any_usable_admin_key_everybody_is_refused(secret: dict[str, bytes] | None) -> None:
+    """503 with Retry-After: the keys may come, and until then nobody gets in with an empty one."""
+    made = admins(secret)
+    assert made.missing_secret == "admins"
+    for sent in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer sk-1"}):
+        error = turned_away(made, **sent)
+        assert (error.status, error.code, error.retry_after) == (503, "auth_keys_unavailable", 5)
+
+
+@pytest.mark.parametrize("key", ["", " ", "sk-2", "sk-admin x", "SK-ADMIN", "sk-admin\udce4", "x" * 100_000])
+def test_a_wrong_admin_key_is_a_401_that_does_not_repeat_it(key: str) -> None:
+    """Also an empty one, where the Secret has empty lines."""
+    error = turned_away(admins({"a": b"\n\nsk-admin\n"}), Authorization=f"Bearer {key}")
+    assert (error.status, error.code) == (401, "invalid_api_key")
+    assert not key.strip() or key not in error.message
+
+
+def test_every_line_of_the_secret_is_an_admin_key() -> None:
+    """Whatever its key in the Secret is called."""
+    made = admins({"_anna": b"sk-1\n sk-2 \r\n", "b": b"sk-1"})
+    for key in ("sk-1", "sk-2"):
+        made.check(CIMultiDict({"Authorization": f"Bearer {key}"}))
+
+
+def test_admin_keys_rotate_and_survive_a_bad_rotation(caplog: pytest.LogCaptureFixture) -> None:
+    """The new ones open and the old do not; an emptied Secret locks nobody out; another Secret's keys are other keys."""
+    made = admins({"a": b"sk-old"})
+    admins({"a": b"sk-new"}, into=made)
+    made.check(CIMultiDict({"Authorization": "Bearer sk-new"}))
+    assert turned_away(made, Authorization="Bearer sk-old").status == 401
+    admins(None, into=made)
+    made.check(CIMultiDict({"Authorization": "Bearer sk-new"}))
+    assert "the last good keys stay" in caplog.text
+    assert "sk-" not in caplog.text
+    other = AuthConfig.model_validate({"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "others"}})
+    made.load(other, StaticSecrets({}))
+    assert (turned_away(made, Authorization="Bearer sk-new").status, made.missing_secret) == (503, "others")
+
+
+def test_an_api_key_is_no_admin_key() -> None:
+    """A tenant may not read what others executed."""
+    assert turned_away(admins({"a": b"sk-admin"}), Authorization="Bearer sk-1").status == 401

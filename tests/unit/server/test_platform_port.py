@@ -9,11 +9,11 @@ import pytest
 from builders import full, pool, runtime
 from stratarouter_runtime.config import AuthConfig, Snapshot, StaticSecrets
 from stratarouter_runtime.engine import ProviderState
-from stratarouter_runtime.server.auth import Authenticator
+from stratarouter_runtime.server.auth import AdminKeys, Authenticator
 from stratarouter_runtime.server.platform_port import PodStatus
 from stratarouter_runtime.server.reload import Rejection
 
-KEYS = AuthConfig.model_validate({"apiKeysSecretRef": {"name": "keys"}})
+KEYS = AuthConfig.model_validate({"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "admins"}})
 
 
 def status(secrets: dict[str, dict[str, bytes]] | None = None, *, loaded: bool = True, auth: bool = False, **fields: Any) -> PodStatus:
@@ -21,7 +21,9 @@ def status(secrets: dict[str, dict[str, bytes]] | None = None, *, loaded: bool =
     authenticator = Authenticator()
     held = StaticSecrets(secrets or {})
     authenticator.load(KEYS if auth else None, held)
-    made = PodStatus(authenticator, **fields)
+    admins = AdminKeys()
+    admins.load(KEYS if auth else None, held)
+    made = PodStatus(authenticator, admins=admins, **fields)
     if loaded:
         document, chat = full()
         made.loaded(Snapshot.build(document, [chat]), held)
@@ -69,13 +71,15 @@ def test_missing_secrets_are_named_with_their_users() -> None:
     made = status({"vendor": {"apiKey": b"sk-1"}, "ca": {}}, auth=True)
     assert made.missing_secrets() == [
         {"secret": "redis", "key": "url", "usedBy": "cache.redis"},
+        {"secret": "postgres", "key": "dsn", "usedBy": "state"},
         {"secret": "ca", "key": "ca.crt", "usedBy": "chat/primary caBundle"},
-        {"secret": "keys", "key": "", "usedBy": "auth"}]
+        {"secret": "keys", "key": "", "usedBy": "auth"},
+        {"secret": "admins", "key": "", "usedBy": "auth.adminKeys"}]
 
 
 def test_an_empty_value_is_missing() -> None:
     """A Secret that was created with a placeholder."""
-    made = status({"vendor": {"apiKey": b" \n"}, "redis": {"url": b"x"}, "ca": {"ca.crt": b"x"}})
+    made = status({"vendor": {"apiKey": b" \n"}, "redis": {"url": b"x"}, "ca": {"ca.crt": b"x"}, "postgres": {"dsn": b"x"}})
     assert [(each["secret"], each["key"]) for each in made.missing_secrets()] == [("vendor", "apiKey")]
 
 
@@ -90,6 +94,13 @@ def test_a_draining_pod_is_not_ready() -> None:
     assert status(draining=True).unready() == "draining"
 
 
+def test_without_admin_keys_the_pod_is_ready_all_the_same() -> None:
+    """Callers need no admin; the Secret is named as missing."""
+    made = status({"keys": {"a": b"sk-1"}}, auth=True)
+    assert made.unready() == ""
+    assert {"secret": "admins", "key": "", "usedBy": "auth.adminKeys"} in made.missing_secrets()
+
+
 def test_readiness_does_not_speak_of_vendors_or_redis() -> None:
     """A pod without any healthy provider still answers from its cache, and all pods would go at once."""
     made = status(providers=lambda: [ProviderState("chat", "primary", "Down", "BreakerOpen")], cache=lambda: {"backend": "down"})
@@ -101,7 +112,8 @@ def test_readiness_does_not_speak_of_vendors_or_redis() -> None:
 
 def test_no_value_of_a_secret_is_shown() -> None:
     """Of none that is in use."""
-    values = {"vendor": {"apiKey": b"hush-1"}, "redis": {"url": b"redis://:hush-2@x"}, "keys": {"a": b"hush-3"}, "ca": {"ca.crt": b"hush-4"}}
+    values = {"vendor": {"apiKey": b"hush-1"}, "redis": {"url": b"redis://:hush-2@x"}, "keys": {"a": b"hush-3"}, "ca": {"ca.crt": b"hush-4"},
+              "postgres": {"dsn": b"postgresql://u:hush-5@x/y"}, "admins": {"a": b"hush-6"}}
     assert "hush" not in str(status(values, auth=True).document())
 
 

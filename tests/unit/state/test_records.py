@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import orjson
@@ -11,22 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.state import KEY, NOW, PROMPT, RATE, VECTOR, execution, made
+from fakes.state import DECISION, KEY, NOW, PROMPT, RATE, VECTOR, execution, made
 from stratarouter_runtime.model.cache import CacheEntry, Hit, Miss
+from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.errors import ExecutionError
 from stratarouter_runtime.model.response import Usage
+from stratarouter_runtime.model.verdict import PolicyError, Verdict
 from stratarouter_runtime.state import StateDataError, begun, record
 from stratarouter_runtime.state.document import document
 from stratarouter_runtime.state.records import MAX_STATE_BYTES, MAX_STEP, checkpoint, clean, moment, valid_id
 from stratarouter_runtime.state.rows import of_execution
 
-DECISION = {"route": "billing", "confidence": 0.875, "source": "core", "query": PROMPT, "embedding": VECTOR, "api_key": KEY,
-            "scores": {"billing": 0.875, "other": 0.25}, "metadata": {"note": PROMPT}}
-
 
 def test_a_record_tells_each_attempt_and_who_answered():
     """Everything that an inquiry into one execution asks for is in its record."""
-    told = record(execution(), status=200, started_at=NOW, duration=0.75, decision=DECISION)
+    told = record(execution(), status=200, started_at=NOW, duration=0.75)
     assert (told.tenant, told.route, told.pool, told.provider, told.model) == ("acme", "billing", "chat", "fallback", "gpt-4o-2024")
     assert (told.outcome, told.status, told.duration, told.started_at) == ("Success", 200, 0.75, NOW)
     assert (told.input_tokens, told.output_tokens, told.cached_tokens) == (1_000, 20, 5)
@@ -42,20 +42,48 @@ def test_a_record_tells_each_attempt_and_who_answered():
 
 def test_no_prompt_key_or_vector_is_in_a_record_nor_in_its_document():
     """A vendor's message may quote the prompt, a decision holds the query: neither gets anywhere near the record."""
-    told = record(execution(message=f"cannot answer {PROMPT!r} with key {KEY}"), status=200, started_at=NOW, duration=1,
-                  decision=DECISION)
+    told = record(execution(message=f"cannot answer {PROMPT!r} with key {KEY}"), status=200, started_at=NOW, duration=1)
     written = repr(told) + repr(of_execution(told)) + orjson.dumps(document(told.id, told, [], [], stored=True)).decode()
     for secret in (PROMPT, KEY, str(VECTOR[0]), "note"):
         assert secret not in written
 
 
 def test_of_a_decision_names_and_figures_are_kept():
-    """The highest ten scores, the confidence, and how it was decided."""
+    """The route, the confidence and the highest ten scores."""
     scores = {f"route-{index}": index / 100 for index in range(50)} | {"broken": math.nan, "word": "high"}
-    told = record(execution(), status=200, started_at=NOW, duration=1, decision={**DECISION, "scores": scores, "threshold": math.inf})
-    assert {**told.decision, "scores": None} == {"route": "billing", "confidence": 0.875, "source": "core", "threshold": None,
-                                                 "scores": None}
+    decided = execution()
+    decided.plan = replace(decided.plan, decision=replace(DECISION, scores=scores))
+    told = record(decided, status=200, started_at=NOW, duration=1)
+    assert {**told.decision, "scores": None} == {"route": "billing", "confidence": 0.875, "scores": None}
     assert list(told.decision["scores"]) == [f"route-{index}" for index in range(49, 39, -1)]
+
+
+@pytest.mark.parametrize("decision", [
+    RoutingDecision(None), RoutingDecision(7, "high", [1]), RoutingDecision("x" * 10_000, math.nan, {1: 10**400, "b": True})])
+def test_a_decision_that_nobody_has_checked_is_told_as_far_as_it_goes(decision):
+    """It was refused for what it is; its record is kept all the same, and is JSON."""
+    refused = execution(error=ExecutionError("InvalidValue", "no", status=400))
+    refused.plan, refused.decision = None, decision
+    told = record(refused, status=400, started_at=NOW, duration=1)
+    assert told.decision.keys() == {"route", "confidence", "scores"}
+    assert len(orjson.dumps(told.decision)) < 500
+
+
+def test_what_the_policy_found_is_told():
+    """In the header's short form: of a plan that came to be, and of a refusal, which has none."""
+    found = Verdict("allowedRegions", "us", ["eu"], effect="leftOut")
+    planned = execution()
+    planned.plan = replace(planned.plan, policy=(found,))
+    assert record(planned, status=200, started_at=NOW, duration=1).plan["policy"] == "allowedRegions;effect=leftOut"
+    refused = execution(error=PolicyError("billing", (Verdict("minConfidence", 0.1, 0.6),)))
+    refused.plan = None
+    told = record(refused, status=403, started_at=NOW, duration=1)
+    assert (told.outcome, told.plan) == ("PolicyViolation", {"route": "billing", "policy": "minConfidence;effect=refused"})
+
+
+def test_a_caller_that_went_away_is_no_success():
+    """Nobody failed, and nobody got an answer."""
+    assert record(execution(), status=499, started_at=NOW, duration=1).outcome == "Cancelled"
 
 
 def test_a_failure_is_told_by_its_reason():

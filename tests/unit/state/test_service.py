@@ -30,7 +30,7 @@ async def test_an_execution_comes_out_as_json_with_its_money_as_decimal_text(ser
     stream = service.follow("exec-1", interval=2, begun=begun_record)
     for text in ("Hel", "lo", " you"):
         stream.add(text)
-    assert service.put(record(execution(), status=200, started_at=NOW, duration=0.75, decision={"route": "billing", "confidence": 0.5}))
+    assert service.put(record(execution(), status=200, started_at=NOW, duration=0.75))
     await service.manager.checkpoint("exec-1", step=5, state_data={"private": "of the app"})
     await settle()
     found = await service.find("exec-1")
@@ -39,7 +39,7 @@ async def test_an_execution_comes_out_as_json_with_its_money_as_decimal_text(ser
         "startedAt": "2023-11-14T22:13:20.250000+00:00", "durationSeconds": 0.75, "outcome": "Success", "status": 200,
         "cache": None, "pool": "chat", "provider": "fallback", "model": "gpt-4o-2024", "finishReason": "stop",
         "usage": {"inputTokens": 1000, "outputTokens": 20, "cachedTokens": 5, "estimated": False},
-        "costUsd": "0.0027", "savedUsd": None, "decision": {"route": "billing", "confidence": 0.5},
+        "costUsd": "0.0027", "savedUsd": None, "decision": {"route": "billing", "confidence": 0.875, "scores": {"billing": 0.875, "other": 0.25}},
         "plan": {"route": "billing", "family": "chat", "candidates": ["chat/primary/gpt-4o", "chat/fallback/gpt-4o"],
                  "timeoutSeconds": 60.0, "maxAttempts": 4},
         "attempts": [{"number": 1, "candidate": "chat/primary/gpt-4o", "region": "eu", "outcome": "ServerError", "status": 500,
@@ -110,7 +110,7 @@ async def test_a_missing_dsn_drops_and_counts_everything_at_once():
     stream = service.follow("exec-1", interval=1)
     assert service.put(made()) is False
     stream.add("a")
-    assert service.stats() == {"backend": "postgresql", "queued": 0, "lost": 2, "available": False}
+    assert service.stats() == {"backend": "postgresql", "queued": 0, "lost": 2, "available": False, "errors": 0}
     assert sum(dropped) == 2
     with pytest.raises(StateUnavailable, match="DSN of PostgreSQL is missing"):
         await service.find("exec-1")
@@ -139,7 +139,7 @@ async def test_stats_tell_what_waits_and_what_was_lost():
     service = open_state("memory", max_queued=2)
     for number in range(3):
         service.put(made(f"exec-{number}"))
-    assert service.stats() == {"backend": "memory", "queued": 2, "lost": 1, "available": True}
+    assert service.stats() == {"backend": "memory", "queued": 2, "lost": 1, "available": True, "errors": 0}
     await service.aclose()
     assert service.stats()["queued"] == 0
 

@@ -124,6 +124,21 @@ async def test_trouble_is_logged_once_and_its_end_too(world, caplog):
     assert [each.message for each in caplog.records] == ["state cannot be written now and is queued", "state is written again"]
 
 
+async def test_a_database_that_is_down_is_told_of_before_anything_is_written(caplog):
+    """At start: who mistyped the DSN reads it in the log at once, not with the first request."""
+    caplog.set_level(logging.INFO)
+    world = World()
+    world.store.down = True
+    world.writer.start()
+    await world.clock.advance(2)
+    assert (world.writer.available, world.writer.errors) == (False, 3)
+    world.store.down = False
+    await world.clock.advance(5)
+    assert (world.writer.available, world.writer.errors) == (True, 3)
+    assert [each.message for each in caplog.records] == ["state cannot be written now and is queued", "state is written again"]
+    await world.writer.aclose()
+
+
 async def test_attempts_grow_rarer_up_to_five_seconds(world):
     """A database that is down is not stormed; one that is back is used within five seconds."""
     tried = []
