@@ -12,7 +12,7 @@ from stratarouter_runtime.telemetry import names
 
 PROMETHEUS_OPERATOR = ("monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule")
 ALERTS = {"StrataRouterErrorRate", "StrataRouterLatency", "StrataRouterBreakerOpen", "StrataRouterCacheHitRateDrop",
-          "StrataRouterConfigurationUnacknowledged"}
+          "StrataRouterConfigurationUnacknowledged", "StrataRouterStateDropped"}
 MONITORING_KINDS = {"ServiceMonitor", "PrometheusRule"}
 
 
@@ -97,7 +97,7 @@ def test_the_operators_service_monitor_selects_its_service(monitored):
     assert monitor["spec"]["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
 
 
-def test_there_are_five_alerts_and_each_says_what_is_wrong_and_where_to_look(monitored):
+def test_there_are_six_alerts_and_each_says_what_is_wrong_and_where_to_look(monitored):
     found = rules(monitored)
     assert set(found) == ALERTS
     for alert in found.values():

@@ -269,6 +269,26 @@ class TestConfiguration:
         body, _ = telemetry.render("", cache={"backend": "up"})
         assert b"backend_up{" not in body
 
+    async def test_states_figures_are_those_of_the_moment_of_the_scrape(self, telemetry):
+        """As its `stats()` tells them; what was dropped is counted when it happens, whichever state it was."""
+        stats = {"backend": "postgresql", "queued": 7, "lost": 3, "available": False, "errors": 5}
+        telemetry.state_dropped(3)
+        telemetry.render("", state=stats)
+        telemetry.render("", state={**stats, "errors": 6})
+        telemetry.state_dropped(1)
+        body, _ = telemetry.render("", state={**stats, "queued": 2, "lost": 1, "errors": 1})
+        for line in (b"state_queued_entries 2.0", b"state_dropped_total 4.0", b'backend_up{backend="postgresql"} 0.0',
+                     b'backend_errors_total{backend="postgresql"} 7.0'):
+            assert b"\nstratarouter_runtime_" + line in body
+
+    async def test_postgresql_is_neither_up_nor_down_where_it_is_not_used(self, telemetry):
+        """With state in memory or nowhere; after it was, it is not shown as what it was last."""
+        telemetry.render("", state={"backend": "postgresql", "queued": 7, "available": True, "errors": 0})
+        for stats in ({"backend": "memory", "queued": 0, "available": True, "errors": 0}, {}):
+            body, _ = telemetry.render("", state=stats)
+            assert b'backend_up{backend="postgresql"}' not in body
+            assert b"\nstratarouter_runtime_state_queued_entries 0.0" in body
+
     async def test_breakers_are_closed_from_the_start(self, telemetry):
         """A panel that shows breakers shows all of them."""
         assert figures(telemetry, "breaker") == {("breaker_state", "openai-eu", "gpt-4o"): 0, ("breaker_state", "local", "llama3"): 0}
