@@ -22,12 +22,13 @@ from .base import (
     rules,
 )
 
-ProviderType = Literal["openai", "ollama", "vllm", "openaicompatible"]
+ProviderType = Literal["openai", "cohere", "ollama", "vllm", "openaicompatible"]
 Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings"]
 Strategy = Literal["priority", "weighted"]
 
 DEFAULT_ENDPOINTS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
+    "cohere": "https://api.cohere.com",
     "ollama": "http://localhost:11434/v1",
     "vllm": "http://localhost:8000/v1",
 }
@@ -153,10 +154,10 @@ class Provider(Contract):
     name: Annotated[Name, hot("Name of the provider, unique in its pool; it is a metric label.")]
     type: Annotated[
         ProviderType,
-        hot("Vendor: `openai`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
+        hot("Vendor: `openai`, `cohere`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
     endpoint: Annotated[
         Url | None,
-        hot("The vendor SDK's base URL; a trailing `/v1` is accepted and never doubled. Default: that of the type; "
+        hot("The vendor SDK's base URL; a trailing `/v1` or `/v2` is accepted and never doubled. Default: that of the type; "
             "`openaicompatible` has none.")] = None
     credentials_secret_ref: Annotated[
         SecretKeyRef | None,

@@ -25,7 +25,8 @@ class Rate:
 
     def cost(self, usage: Usage) -> Decimal:
         """What a usage costs, exact."""
-        return (self.input * usage.input + self.output * usage.output) / _PER_MILLION
+        read, written = usage.billed or (usage.input, usage.output)
+        return (self.input * read + self.output * written) / _PER_MILLION
 
 
 @dataclass(frozen=True, slots=True)

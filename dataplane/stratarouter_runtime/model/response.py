@@ -12,13 +12,15 @@ from typing import Any
 class Usage:
     """Tokens of one answer. ``cached`` are input tokens the vendor read from its own prompt cache.
 
-    ``estimated`` where the vendor did not tell.
+    ``estimated`` where the vendor did not tell. ``billed`` are the input and output tokens that are charged for, where a
+    vendor charges for other numbers than the model read and wrote.
     """
 
     input: int = 0
     output: int = 0
     cached: int = 0
     estimated: bool = False
+    billed: tuple[int, int] | None = None
 
     @property
     def total(self) -> int:

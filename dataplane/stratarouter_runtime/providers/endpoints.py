@@ -22,3 +22,8 @@ def versioned_host(endpoint: str, version: str = "v1") -> str:
     """As ``versioned``, but an endpoint with a path of its own is taken as it is (``/v1beta/openai``)."""
     base = endpoint.rstrip("/")
     return base if URL(base).path.strip("/") else versioned(base, version)
+
+
+def of_version(endpoint: str, version: str) -> str:
+    """With exactly this version at its end, whichever one was there: for vendors whose versions are different APIs."""
+    return f"{_VERSION.sub('', endpoint.rstrip('/'))}/{version}"

@@ -21,7 +21,7 @@ BY_CODE: Mapping[str, Failure] = {
                      "responsibleaipolicyviolation"), Failure.CONTENT_POLICY),
     **dict.fromkeys(("insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
                      "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
-                     "billing_not_active", "insufficient_balance"), Failure.QUOTA_EXHAUSTED),
+                     "billing_not_active", "insufficient_balance", "monthly_limit_exceeded"), Failure.QUOTA_EXHAUSTED),
     **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "too_many_requests", "ratelimiterror"),
                     Failure.RATE_LIMITED),
     **dict.fromkeys(("overloaded_error", "engine_overloaded", "slow_down", "model_overloaded", "serviceunavailableerror"),
@@ -33,8 +33,8 @@ BY_CODE: Mapping[str, Failure] = {
 
 BY_STATUS: Mapping[int, Failure] = {
     401: Failure.UNAUTHORIZED, 402: Failure.QUOTA_EXHAUSTED, 403: Failure.UNAUTHORIZED, 407: Failure.UNAUTHORIZED,
-    404: Failure.NOT_FOUND, 405: Failure.NOT_FOUND, 410: Failure.NOT_FOUND,
-    408: Failure.TIMEOUT, 504: Failure.TIMEOUT, 524: Failure.TIMEOUT,
+    498: Failure.UNAUTHORIZED, 404: Failure.NOT_FOUND, 405: Failure.NOT_FOUND, 410: Failure.NOT_FOUND,
+    408: Failure.TIMEOUT, 499: Failure.TIMEOUT, 504: Failure.TIMEOUT, 524: Failure.TIMEOUT,
     409: Failure.CONFLICT, 425: Failure.CONFLICT,
     429: Failure.RATE_LIMITED, 503: Failure.OVERLOADED, 529: Failure.OVERLOADED}
 

@@ -9,13 +9,14 @@ from stratarouter_runtime.config import Provider as ProviderConfig
 from stratarouter_runtime.config import ProviderType
 from stratarouter_runtime.model.provider import Provider
 
+from .cohere import CohereProvider
 from .ollama import OllamaProvider
 from .openai import OpenAIProvider
 from .openaicompatible import OpenAICompatibleProvider
 from .vllm import VllmProvider
 
 PROVIDERS: Mapping[ProviderType, Callable[..., Provider]] = {
-    "openai": OpenAIProvider, "openaicompatible": OpenAICompatibleProvider, "vllm": VllmProvider, "ollama": OllamaProvider}
+    "openai": OpenAIProvider, "cohere": CohereProvider, "openaicompatible": OpenAICompatibleProvider, "vllm": VllmProvider, "ollama": OllamaProvider}
 """Every type of the configuration contract."""
 
 

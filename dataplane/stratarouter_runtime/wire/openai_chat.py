@@ -138,7 +138,11 @@ def usage_of(body: Mapping[str, Any]) -> Usage | None:
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return Usage(input=_count(prompt), output=_count(completion), cached=_count(cached))
+    return Usage(input=_count(prompt), output=_count(completion), cached=_count(cached), billed=_billed(usage.get("billed_units")))
+
+
+def _billed(units: Any) -> tuple[int, int] | None:
+    return (_count(units.get("input_tokens")), _count(units.get("output_tokens"))) if isinstance(units, Mapping) else None
 
 
 def _count(value: Any) -> int:

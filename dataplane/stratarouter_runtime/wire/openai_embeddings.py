@@ -59,8 +59,7 @@ def read_embeddings(raw: bytes, request: EmbeddingsRequest) -> EmbeddingsRespons
     data = body.get("data")
     if not isinstance(data, list) or any(not isinstance(row, Mapping) for row in data):
         raise bad_answer("the vendor's answer has no list of embeddings")
-    if len(data) != len(request.inputs):
-        raise bad_answer(f"the vendor's answer has {len(data)} embeddings for {len(request.inputs)} inputs")
+    _expect(data, request)
     ordered = _in_order(data)
     encoded = [_in_encoding(row, request.encoding) for row in ordered]
     changed = any(new is not old for new, old in zip(encoded, data, strict=True))
@@ -68,6 +67,20 @@ def read_embeddings(raw: bytes, request: EmbeddingsRequest) -> EmbeddingsRespons
         body = {**body, "data": encoded}
     return EmbeddingsResponse(raw=orjson.dumps(body) if changed else raw, body=body, model=model_of(body),
                               usage=usage_of(body))
+
+
+def embeddings_response(vectors: list[Any], request: EmbeddingsRequest, *, model: str, tokens: int | None) -> EmbeddingsResponse:
+    """Vectors of a vendor of another dialect, in the order of the inputs, as a response. ``tokens`` None: it did not tell.
+
+    Raises ``AnswerError``.
+    """
+    _expect(vectors, request)
+    data = [_in_encoding({"object": "embedding", "index": index, "embedding": vector}, request.encoding)
+            for index, vector in enumerate(vectors)]
+    body: dict[str, Any] = {"object": "list", "data": data, "model": model}
+    if tokens is not None:
+        body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return EmbeddingsResponse(raw=orjson.dumps(body), body=body, model=model, usage=usage_of(body))
 
 
 def vectors_of(body: Mapping[str, Any]) -> list[Sequence[float]]:
@@ -125,6 +138,11 @@ def _encoding(name: str) -> Encoding:
     if name == "base64":
         return "base64"
     raise checks.refusal(f"Invalid value: '{name}'. Supported values are: 'float' and 'base64'.", param="encoding_format")
+
+
+def _expect(vectors: list[Any], request: EmbeddingsRequest) -> None:
+    if len(vectors) != len(request.inputs):
+        raise bad_answer(f"the vendor's answer has {len(vectors)} embeddings for {len(request.inputs)} inputs")
 
 
 def _in_order(data: list[Any]) -> list[Any]:

@@ -17,6 +17,8 @@ def base_url(kind, endpoint=None):
 @pytest.mark.parametrize(("kind", "endpoint", "base"), [
     ("openai", None, "https://api.openai.com/v1"), ("vllm", None, "http://localhost:8000/v1"),
     ("ollama", None, "http://localhost:11434/v1"),
+    ("cohere", None, "https://api.cohere.com/v2"), ("cohere", "https://gw.example/cohere/v2/", "https://gw.example/cohere/v2"),
+    ("cohere", "https://gw.example/v1", "https://gw.example/v2"),
     ("openai", "https://eu.example", "https://eu.example/v1"), ("openai", "https://eu.example/", "https://eu.example/v1"),
     ("openai", "https://eu.example/v1", "https://eu.example/v1"), ("openai", "https://eu.example/v1/", "https://eu.example/v1"),
     ("openai", "https://eu.example/v2", "https://eu.example/v2"), ("openai", "https://gw.example/openai", "https://gw.example/openai/v1"),

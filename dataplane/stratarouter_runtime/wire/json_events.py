@@ -1,0 +1,74 @@
+"""The frame of a decoder whose every payload is one JSON object: bytes in, canonical events out.
+
+Invariants (those of ``decoder.EventDecoder``): any split of the same bytes gives the same events; after the end, and after
+an error, nothing more is given out; whatever the vendor sends, nothing but ``AnswerError`` is reported.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import orjson
+
+from stratarouter_runtime.model.errors import Failure
+from stratarouter_runtime.model.response import Batch, EventKind
+
+from . import nesting
+from .answers import AnswerError, bad_answer
+from .sse import EventTooLarge
+
+
+class PayloadDecoder(Protocol):
+    """Cuts a stream into its payloads."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The payloads that ``chunk`` completes, in order. Raises ``EventTooLarge``."""
+
+
+class JsonEventStream(ABC):
+    """Reads one stream. A subclass says what a payload means; with ``DONE`` the stream is over."""
+
+    def __init__(self, payloads: PayloadDecoder) -> None:
+        self._payloads = payloads
+        self._failed = False
+        self.done = False
+
+    @abstractmethod
+    def _events(self, body: dict[str, Any]) -> Batch:
+        """What one payload says. Raises ``AnswerError``."""
+
+    def feed(self, chunk: bytes) -> tuple[Batch, AnswerError | None]:
+        """The events that ``chunk`` completes, and the error that came after them, if one did."""
+        events: Batch = []
+        if self.done or self._failed:
+            return events, None
+        try:
+            for payload in self._payloads.feed(chunk):
+                events += self._events(_object(payload))
+                if events and events[-1].kind is EventKind.DONE:
+                    self.done = True
+                    break
+        except AnswerError as error:
+            self._failed = True
+            return events, error
+        except EventTooLarge:
+            self._failed = True
+            return events, bad_answer("the vendor sent an event that is too large")
+        return events, None
+
+    def end(self) -> Batch:
+        """The vendor closed the stream; raises ``AnswerError`` (``Truncated``) where its last event had not come."""
+        if not self.done and not self._failed:
+            raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
+        return []
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        raise bad_answer("the vendor sent an event that is not valid JSON") from None
+    if type(body) is not dict or nesting.too_deep(body, payload):
+        raise bad_answer("the vendor sent an event that is not a JSON object, or nested too deeply")
+    return body
