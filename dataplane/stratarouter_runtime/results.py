@@ -29,6 +29,7 @@ def completion_document(execution: Execution, response: ChatResponse | None) -> 
         "cost_usd": None if execution.cost is None else format(execution.cost, "f"),
         "attempts": [attempt_document(each) for each in execution.attempts],
         "timings_ms": {stage: round(seconds * 1000, 3) for stage, seconds in execution.stages.items()},
+        "warnings": [each.to_document() for each in execution.lost],
         "plan": plan.to_document() if plan else None,
     }
     if response is not None:

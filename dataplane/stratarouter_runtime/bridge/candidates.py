@@ -14,7 +14,7 @@ from random import Random
 
 from stratarouter_runtime.config import Capability, Model, Provider, ProviderPool
 from stratarouter_runtime.model.plan import Candidate, Rate
-from stratarouter_runtime.model.request import Family
+from stratarouter_runtime.model.request import Dialect, Family
 
 _NEEDS: Mapping[Family, Capability] = {"chat": "chat", "embeddings": "embeddings"}
 _FREE = Rate(Decimal(0), Decimal(0))
@@ -35,6 +35,8 @@ class PoolCandidates:
         self.restricted = any(model.capabilities is not None or model.context_tokens is not None
                               for provider in pool.providers for model in provider.models)
         """Whether any of its models may be unable to serve a request of its family."""
+        self.types = frozenset(provider.type for provider in pool.providers)
+        """The types of its providers."""
         self._table: dict[tuple[Family, str], list[_Weighted]] = {}
         for provider in sorted(pool.providers, key=lambda each: each.priority):
             for model in provider.models:
@@ -75,4 +77,12 @@ def _candidate(pool: str, provider: Provider, model: Model) -> Candidate:
     return Candidate(pool=pool, provider=provider.name, model=model.name, upstream_model=model.upstream,
                      region=provider.region, embedding_space=model.embedding_space, rate=rate,
                      capabilities=None if model.capabilities is None else frozenset(model.capabilities),
-                     context_tokens=model.context_tokens)
+                     context_tokens=model.context_tokens, type=provider.type, dialects=_dialects(provider, model))
+
+
+def _dialects(provider: Provider, model: Model) -> frozenset[Dialect]:
+    """What a model can be asked in besides OpenAI's chat completions."""
+    found: set[Dialect] = set()
+    if provider.type == "openai" and (model.capabilities is None or "responses" in model.capabilities):
+        found.add("responses")
+    return frozenset(found)

@@ -3,14 +3,14 @@
 Invariants: the route is chosen by DESIGN's rule alone: the decision's, else the one that is fixed
 (``x-strata-route``), else a model that is a route's name, else the default route; a pool entry's model overrides the
 caller's. Who names no model (``auto``, on a route that was decided) gets the first of the pool. A plan has at least one
-candidate, each with the capabilities the request needs and none that the policy forbids, or a ``RequestError`` says why
+candidate, each with the capabilities the request needs, a place for its parameters, and none that the policy forbids, or a ``RequestError`` says why
 not. A violation leads to one other route at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -29,6 +29,7 @@ from .decisions import check
 from .enrichment import Enrichment, metadata_of
 from .explanation import Explanation, Journal
 from .limits import answers, output_tokens
+from .losses import Carried, carried, refusal, tells
 from .policy import Facts, Judgement, Rules
 from .tokens import request_tokens
 from .vector import vector_for
@@ -53,8 +54,8 @@ class Planner:
              context: Mapping[str, Any] | None = None) -> Plan:
         """The plan for a request.
 
-        Raises ``RequestError``: an unknown route or model (404), a decision, variable or metadata that is wrong or a
-        capability that no candidate has (400); ``PolicyError`` (403) for what the policy refuses.
+        Raises ``RequestError``: an unknown route or model (404), a decision, variable or metadata that is wrong, a
+        capability that no candidate has or a parameter that none has a place for (400); ``PolicyError`` (403) for what the policy refuses.
         """
         return self._decide(_Ask(request, caller, directives, decision, context))
 
@@ -133,6 +134,10 @@ class Planner:
         tokens = _Tokens(request)
         if route.restricted:
             candidates, left_out = _capable(route, request, candidates, tokens, ask.journal)
+        lossy: Carried | None = None
+        if route.tells or (isinstance(request, ChatRequest) and request.native is not None):
+            lossy = _carried(route, ask, candidates, left_out)
+            candidates, left_out = lossy.kept, left_out + lossy.left_out
         if route.rules is not None:
             judged = self._judge(route.rules, ask, self._facts(ask, request, metadata, tokens), candidates)
             if judged.refused:
@@ -143,7 +148,10 @@ class Planner:
                 request = request.with_body({**request.body, "max_tokens": judged.max_tokens})
         if ask.journal is not None:
             ask.journal.note(route.name, candidates, left_out, violations)
-        return self._assembled(route, ask, request, candidates, metadata=metadata, policy=before + violations, left_out=left_out)
+        plan = self._assembled(route, ask, request, candidates, metadata=metadata, policy=before + violations, left_out=left_out)
+        if lossy is None or not lossy.losses:
+            return plan
+        return replace(plan, losses=tuple((each, losses) for each, losses in lossy.losses if each in plan.candidates))
 
     def _candidates(self, route: _Route, ask: _Ask, *, hop: bool) -> list[Candidate]:
         family, model = ask.request.family, ask.request.model
@@ -237,6 +245,7 @@ class _Route:
         self._adds = bool(config.context.system_prompt or config.context.metadata)
         rules = Rules(name, config.policy)
         self.rules = None if rules.empty else rules
+        self.tells = tells(frozenset().union(*(pool.types for pool, _ in self.entries)))
         self.restricted = any(pool.restricted for pool, _ in self.entries)
         cache = snapshot.runtime.cache
         self.cache = CacheTerms(
@@ -274,6 +283,15 @@ def _capable(route: _Route, request: Request, candidates: list[Candidate], token
             journal.note(route.name, (), left_out)
         raise needs.refusal(left_out)
     return [each for each, reason in lacking if reason is None], left_out
+
+
+def _carried(route: _Route, ask: _Ask, candidates: list[Candidate], before: tuple[tuple[Candidate, str], ...]) -> Carried:
+    found = carried(ask.request, candidates, drop=ask.directives.drop_unsupported)
+    if not found.kept:
+        if ask.journal is not None:
+            ask.journal.note(route.name, (), before + found.left_out)
+        raise refusal(ask.request, found.left_out)
+    return found
 
 
 def _model_not_found(model: str) -> RequestError:

@@ -10,6 +10,7 @@ why:
   caches; tenants are kept apart by the partition.
 - ``metadata``, ``store``: what the vendor keeps about the call.
 - ``service_tier``: how fast and at what price.
+- what the plan had to drop with the caller's leave is named in it: who did not give that leave must not get the answer.
 - ``encoding_format`` stays in for embeddings: there it changes the bytes that are stored.
 
 Invariants: pure; equal keys mean that the same answer is right; a partition holds only what could answer each other:
@@ -28,6 +29,7 @@ import orjson
 
 from stratarouter_runtime.model.cache import CacheKey, Miss
 from stratarouter_runtime.model.plan import CacheTerms, Plan
+from stratarouter_runtime.model.request import ChatRequest
 
 VERSION = "1"
 """Changes when the same request would get another key; entries of the old one are then never found."""
@@ -35,6 +37,8 @@ VERSION = "1"
 LEFT_OUT = frozenset({
     "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "metadata", "store", "service_tier"})
+
+_DROPPED = "strata:dropped"
 
 MAX_TEXT = 4_000
 """Characters; longer questions use the exact tier only."""
@@ -56,9 +60,11 @@ def derive_key(plan: Plan, embedder: str) -> CacheKey | Miss:
 
 def _derived(plan: Plan, terms: CacheTerms, embedder: str) -> CacheKey | Miss:
     body = {name: value for name, value in plan.request.body.items() if name not in LEFT_OUT}
+    if plan.losses and (dropped := _dropped(plan)):
+        body[_DROPPED] = dropped
     if plan.family == "embeddings":
         return _key(plan, terms, embedder, body, text=None, why="embeddings")
-    refused = _ineligible(body, terms)
+    refused = _ineligible(body, terms) or ("native" if _beyond_canonical(plan) else "")
     if refused:
         return Miss("ineligible", refused)
     text, why = _question(body)
@@ -77,6 +83,17 @@ def _key(plan: Plan, terms: CacheTerms, embedder: str, body: dict[str, Any], *, 
     partition = _sha256([VERSION, terms.scope, plan.tenant, plan.family, primary.pool, primary.model, embedder, around])
     return CacheKey(scope=terms.scope, partition=partition, exact=_sha256([partition, text]), family=plan.family,
                     tenant=plan.tenant, route=plan.route, model=primary.model, text=text, exact_only=why)
+
+
+def _dropped(plan: Plan) -> list[str]:
+    """The parameters, hints aside, that some candidate of the plan is not told."""
+    return sorted({each.param for _, losses in plan.losses for each in losses if not each.hint})
+
+
+def _beyond_canonical(plan: Plan) -> bool:
+    """Whether the request asks for what an answer in canonical form, as the cache keeps it, would not have."""
+    request = plan.request
+    return isinstance(request, ChatRequest) and request.native is not None and any(not each.hint for each in request.native.beyond)
 
 
 def _ineligible(body: Mapping[str, Any], terms: CacheTerms) -> str:

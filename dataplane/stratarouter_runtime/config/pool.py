@@ -23,7 +23,7 @@ from .base import (
 )
 
 ProviderType = Literal["openai", "cohere", "ollama", "vllm", "openaicompatible"]
-Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings"]
+Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings", "responses"]
 Strategy = Literal["priority", "weighted"]
 
 DEFAULT_ENDPOINTS: dict[str, str] = {
@@ -57,9 +57,10 @@ class Model(Contract):
             "differently named models.")] = None
     capabilities: Annotated[
         tuple[Capability, ...] | None,
-        hot("What the model can do: `chat`, `tools`, `vision`, `jsonSchema`, `embeddings`. Default: all that the provider's type can do. A request is "
-            "never sent to a model without the capability.", list_type="set"),
-        Field(min_length=1, max_length=8)] = None
+        hot("What the model can do: `chat`, `tools`, `vision`, `jsonSchema`, `embeddings`, and `responses` where the vendor serves OpenAI's "
+            "Responses API for it. Default: all that the provider's type can do. A request is never sent to a model without the "
+            "capability; without `responses` such requests are translated.", list_type="set"),
+        Field(min_length=1, max_length=12)] = None
     context_tokens: Annotated[
         int | None,
         hot("Tokens of input and output together that the model takes. Default: unknown. A request whose estimate is larger "

@@ -28,7 +28,8 @@ class Running:
     def __init__(self, permit: Permit, scope: AttemptScope, number: int, limit: Deadline) -> None:
         self.limit = limit
         self.number = number
-        self.call = Call(permit.candidate.upstream_model, limit.at, scope.headers)
+        candidate = permit.candidate
+        self.call = Call(candidate.upstream_model, limit.at, scope.headers, candidate.model, candidate.dialects)
         self._permit = permit
         self._scope = scope
         self._first_token: float | None = None

@@ -16,6 +16,7 @@ from .errors import StrataError
 from .plan import Attempt, Candidate, Plan
 from .request import Caller, Directives, Request
 from .response import Usage
+from .support import Unsupported
 
 Stage = Literal["parse", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post"]
 
@@ -50,6 +51,17 @@ class Execution:
     saved: Decimal | None = None
     error: StrataError | None = None
     stages: dict[Stage, float] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> tuple[Unsupported, ...]:
+        """What was left out of the request for who answered; empty before that is known."""
+        if self.plan is None or not self.plan.losses:
+            return ()
+        if self.hit is not None:
+            entry = self.hit.entry
+            return self.plan.lost(entry.pool, entry.provider, entry.model)
+        answered = self.candidate
+        return () if answered is None else self.plan.lost(answered.pool, answered.provider, answered.model)
 
     @property
     def route(self) -> str:

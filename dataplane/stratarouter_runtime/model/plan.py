@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from .decision import RoutingDecision
 from .errors import Failure
-from .request import Family, Request
+from .request import Dialect, Family, Request
 from .response import Usage
+from .support import Unsupported, named
 from .verdict import Verdict, summary
 
 _PER_MILLION = Decimal(1_000_000)
@@ -34,7 +35,8 @@ class Candidate:
     """A (provider, model) that a plan may try.
 
     ``rate`` is None where the price is unknown, ``capabilities`` None where it can do all that its type can, and
-    ``context_tokens`` (input and output together) None where the window is unknown.
+    ``context_tokens`` (input and output together) None where the window is unknown. ``type`` is its provider's,
+    ``dialects`` those it can be asked in besides OpenAI's chat completions.
     """
 
     pool: str
@@ -46,6 +48,8 @@ class Candidate:
     rate: Rate | None = None
     capabilities: frozenset[str] | None = None
     context_tokens: int | None = None
+    type: str = ""
+    dialects: frozenset[Dialect] = frozenset()
 
     @property
     def provider_key(self) -> tuple[str, str]:
@@ -84,7 +88,8 @@ class Plan:
 
     ``request`` is enriched: what is sent, not what was asked. ``metadata`` is for traces and logs. ``policy`` has the
     rules that were violated (of candidates left out, of the route that was left, or only reported), ``left_out`` the
-    candidates that are not tried and why: a capability, ``contextTokens``, or a policy's rule.
+    candidates that are not tried and why: a capability, ``contextTokens``, a policy's rule, or a parameter that they
+    have no place for. ``losses`` has what is left out of the request for candidates that are tried.
     """
 
     route: str
@@ -101,6 +106,7 @@ class Plan:
     policy: tuple[Verdict, ...] = ()
     left_out: tuple[tuple[Candidate, str], ...] = ()
     vector: Sequence[float] | None = None
+    losses: tuple[tuple[Candidate, tuple[Unsupported, ...]], ...] = ()
 
     @property
     def primary(self) -> Candidate:
@@ -117,6 +123,13 @@ class Plan:
         """``policy`` under the name that errors and explanations use."""
         return self.policy
 
+    def lost(self, pool: str, provider: str, model: str) -> tuple[Unsupported, ...]:
+        """What is left out of the request where this one answers."""
+        for each, losses in self.losses:
+            if (each.pool, each.provider, each.model) == (pool, provider, model):
+                return losses
+        return ()
+
     def policy_summary(self) -> str:
         """``policy`` as ``x-strata-policy`` has it; empty where nothing was violated."""
         return summary(self.policy) if self.policy else ""
@@ -132,6 +145,8 @@ class Plan:
             "decision": self.decision.to_document() if self.decision is not None else None,
             "candidates": [each.to_document() for each in self.candidates],
             "left_out": [{"candidate": each.to_document(), "reason": reason} for each, reason in self.left_out],
+            "dropped": [{"candidate": each.to_document(), "parameters": [loss.to_document() for loss in losses]}
+                        for each, losses in self.losses],
             "policy": [each.to_document() for each in self.policy],
             "metadata": dict(self.metadata),
             "timeout_seconds": self.timeout,
@@ -147,6 +162,7 @@ class Plan:
         for number, each in enumerate(self.candidates, 1):
             lines.append(f"  {number}. {each}" + (f" in {each.region}" if each.region else ""))
         lines += [f"  out: {each}: {reason}" for each, reason in self.left_out]
+        lines += [f"  {named(losses)} for {each}" for each, losses in self.losses]
         lines += [f"  policy: {each}: {each.effect}" for each in self.policy]
         if self.metadata:
             lines.append("  metadata: " + ", ".join(sorted(self.metadata)))

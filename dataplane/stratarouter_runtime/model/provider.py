@@ -12,17 +12,22 @@ from typing import Protocol
 
 from .errors import ProviderError
 from .plan import Candidate, Headers
-from .request import ChatRequest, EmbeddingsRequest, Family
+from .request import ChatRequest, Dialect, EmbeddingsRequest, Family
 from .response import Batch, ChatResponse, EmbeddingsResponse, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt's terms. ``deadline`` is absolute, on the event loop's clock; ``headers`` carry the trace context."""
+    """One attempt's terms. ``deadline`` is absolute, on the event loop's clock; ``headers`` carry the trace context.
+
+    ``model`` is the model's public name, ``dialects`` what it can be asked in besides OpenAI's chat completions.
+    """
 
     upstream_model: str
     deadline: float
     headers: Headers = field(default_factory=dict)
+    model: str = ""
+    dialects: frozenset[Dialect] = frozenset()
 
 
 class Provider(Protocol):

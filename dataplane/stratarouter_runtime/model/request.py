@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .support import Unsupported
+
 Dialect = Literal["openai", "responses", "anthropic", "gemini", "cohere", "ollama"]
 """Wire formats of chats."""
 
@@ -21,10 +23,14 @@ DEFAULT_TENANT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A request as it came in at a front door of another dialect than OpenAI's chat completions."""
+    """A request as it came in at a front door of another dialect than OpenAI's chat completions.
+
+    ``beyond`` names what the canonical form does not carry of it: only a vendor of the same dialect can serve that.
+    """
 
     dialect: Dialect
     body: Mapping[str, Any]
+    beyond: tuple[Unsupported, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ class Directives:
     """What a caller asks of the runtime rather than of the model.
 
     ``timeout`` in seconds may only shorten the configured one; ``similarity_threshold`` may only raise it.
-    ``vector`` is the query's embedding where the caller already has it (a routing decision carries it).
+    ``vector`` is the query's embedding where the caller already has it (a routing decision carries it). With
+    ``drop_unsupported`` a parameter that a vendor has no place for is left out instead of being a reason not to ask it.
     """
 
     route: str | None = None
@@ -113,6 +120,7 @@ class Directives:
     similarity_threshold: float | None = None
     cache: CacheControl = field(default_factory=CacheControl)
     vector: Sequence[float] | None = None
+    drop_unsupported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

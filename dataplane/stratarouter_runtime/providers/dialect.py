@@ -64,6 +64,10 @@ class DialectProvider(ABC):
         """The vendor's words in the body of an error reply."""
         return openai_errors.parse_error(raw)
 
+    def prepared(self, request: ChatRequest, call: Call) -> ChatRequest:  # noqa: ARG002 (see the overrides)
+        """The request as this vendor takes it for the call's model; all that follows sees only this."""
+        return request
+
     @abstractmethod
     def chat_call(self, request: ChatRequest, model: str, *, stream: bool) -> Outgoing:
         """The call for a chat answer; raises ``ProviderError`` (``InvalidRequest``) for what the dialect cannot carry."""
@@ -91,6 +95,7 @@ class DialectProvider(ABC):
 
     async def chat(self, request: ChatRequest, call: Call) -> ChatResponse:
         """A complete answer."""
+        request = self.prepared(request, call)
         raw = await self._exchange(self.chat_call(request, call.upstream_model, stream=False), call, self._end(call))
         try:
             return self.read_chat(raw, request)
@@ -108,6 +113,7 @@ class DialectProvider(ABC):
 
     async def stream(self, request: ChatRequest, call: Call) -> AsyncIterator[Batch]:
         """The answer as events, a batch a read. Closed after ``DONE`` it gives its connection back, before it closes it."""
+        request = self.prepared(request, call)
         end = self._end(call)
         first = min(asyncio.get_running_loop().time() + self._first_token, end)
         outgoing = self.chat_call(request, call.upstream_model, stream=True)

@@ -6,7 +6,9 @@ Organisation and project go into the provider's extra headers (``OpenAI-Organiza
 from __future__ import annotations
 
 from stratarouter_runtime.config import Provider
+from stratarouter_runtime.model.provider import Call
 from stratarouter_runtime.model.request import ChatRequest
+from stratarouter_runtime.wire import openai_support
 
 from .endpoints import versioned
 from .openai_wire import OpenAIWireProvider
@@ -20,9 +22,7 @@ class OpenAIProvider(OpenAIWireProvider):
         """The endpoint with ``/v1`` at its end."""
         return versioned(config.base_url)
 
-    @staticmethod
-    def accepted(request: ChatRequest) -> ChatRequest:
-        """Without ``metadata`` where nothing is stored: OpenAI refuses it without ``store``, and has no use for it."""
-        if "metadata" not in request.body or request.body.get("store"):
-            return request
-        return request.with_body({name: value for name, value in request.body.items() if name != "metadata"})
+    def prepared(self, request: ChatRequest, call: Call) -> ChatRequest:
+        """Without what OpenAI refuses, which planners have told the caller."""
+        body = openai_support.accepted(request.body, call.upstream_model, call.model)
+        return request if body is request.body else request.with_body(body)

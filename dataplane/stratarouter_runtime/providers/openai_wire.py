@@ -33,14 +33,9 @@ class OpenAIWireProvider(DialectProvider):
     def base_url(config: Provider) -> str:
         """What the paths are appended to."""
 
-    @staticmethod
-    def accepted(request: ChatRequest) -> ChatRequest:
-        """The request as the vendor takes it."""
-        return request
-
     def chat_call(self, request: ChatRequest, model: str, *, stream: bool) -> Outgoing:
         """The client's body, with the model it is known by there."""
-        return Outgoing(self._chat_url, openai_chat.upstream_chat(self.accepted(request), model=model, stream=stream))
+        return Outgoing(self._chat_url, openai_chat.upstream_chat(request, model=model, stream=stream))
 
     def read_chat(self, raw: bytes, request: ChatRequest) -> ChatResponse:  # noqa: ARG002 (the vendor's answer says all)
         """The vendor's body as it is."""

@@ -14,7 +14,7 @@ from stratarouter_runtime.model.request import CacheControl, Directives
 
 _NONE = Directives()
 _REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
-_HEADERS = ("cache-control", "x-strata-route", "x-strata-timeout-ms", "x-strata-similarity-threshold")
+_HEADERS = ("cache-control", "x-strata-route", "x-strata-timeout-ms", "x-strata-similarity-threshold", "x-strata-unsupported")
 
 
 def directives(headers: Mapping[str, str]) -> Directives:
@@ -27,7 +27,16 @@ def directives(headers: Mapping[str, str]) -> Directives:
         timeout=None if timeout is None else timeout / 1000,
         similarity_threshold=_number(headers, "x-strata-similarity-threshold", low=0, high=1),
         cache=cache_control(headers.get("cache-control", "")),
+        drop_unsupported=_drops(headers.get("x-strata-unsupported", "")),
     )
+
+
+def _drops(sent: str) -> bool:
+    """``drop`` or, as without the header, ``refuse``."""
+    wanted = sent.strip().lower()
+    if wanted not in ("", "drop", "refuse"):
+        raise RequestError("InvalidHeader", "The header x-strata-unsupported must be 'drop' or 'refuse'.", param="x-strata-unsupported")
+    return wanted == "drop"
 
 
 def request_id(headers: Mapping[str, str]) -> str:

@@ -11,6 +11,8 @@ from decimal import Decimal
 from stratarouter_runtime.model.cache import Hit, Miss
 from stratarouter_runtime.model.errors import StrataError
 from stratarouter_runtime.model.execution import Execution
+from stratarouter_runtime.model.plan import Plan
+from stratarouter_runtime.model.support import named
 from stratarouter_runtime.model.verdict import PolicyError, summary
 
 PRODUCT = "stratarouter"
@@ -22,12 +24,7 @@ def of(execution: Execution) -> dict[str, str]:
     """Headers of an answer; a stream's carry what is known when they are sent."""
     headers = {"Server": PRODUCT, "x-request-id": execution.request_id, "x-strata-execution-id": execution.id}
     if execution.plan is not None:
-        headers["x-strata-route"] = execution.plan.route
-        headers["x-strata-attempts"] = str(len(execution.attempts))
-        if execution.plan.confidence is not None:
-            headers["x-strata-confidence"] = f"{execution.plan.confidence:g}"
-        if execution.plan.policy:
-            headers["x-strata-policy"] = safe(execution.plan.policy_summary())
+        _add_planned(headers, execution, execution.plan)
     hit = execution.hit
     if hit is not None:
         headers["x-strata-provider"], headers["x-strata-model"] = hit.entry.provider, safe(hit.entry.model)
@@ -44,6 +41,17 @@ def of(execution: Execution) -> dict[str, str]:
     if timing:
         headers["Server-Timing"] = timing
     return headers
+
+
+def _add_planned(headers: dict[str, str], execution: Execution, plan: Plan) -> None:
+    headers["x-strata-route"] = plan.route
+    headers["x-strata-attempts"] = str(len(execution.attempts))
+    if plan.confidence is not None:
+        headers["x-strata-confidence"] = f"{plan.confidence:g}"
+    if plan.losses and (lost := named(execution.lost)):
+        headers["x-strata-warning"] = safe(lost)
+    if plan.policy:
+        headers["x-strata-policy"] = safe(plan.policy_summary())
 
 
 def of_error(execution: Execution, error: StrataError) -> dict[str, str]:

@@ -245,6 +245,8 @@ class RequestScope:
         line.update((name, value) for name, value in words if value)
         if verdicts := self._verdicts:
             line[names.LOG_POLICY] = summary(verdicts)
+        if execution.plan is not None and execution.plan.losses and (lost := execution.lost):
+            line[names.LOG_DROPPED] = ", ".join(dict.fromkeys(each.param for each in lost))
         if execution.plan is not None and execution.plan.metadata:
             line[names.LOG_METADATA] = dict(execution.plan.metadata)
         if usage is not None:

@@ -329,6 +329,7 @@ LOG_TOKENS_OUT = _field("output_tokens", "Tokens of the output that the provider
 LOG_COST = _field("cost_usd", "US dollars.", ACCESS)
 LOG_POLICY = _field("policy", "What the policy found, as in `x-strata-policy`.", ACCESS)
 LOG_METADATA = _field("metadata", "The request's metadata with the route's and the context's.", ACCESS)
+LOG_DROPPED = _field("dropped", "Parameters that were left out for the provider that answered, as in `x-strata-warning`.", ACCESS)
 LOG_ERROR = _field("error", "The CamelCase reason of the error; the reply's `code` is the same in snake case.", ACCESS)
 LOG_DURATION = _field("duration_ms", "Milliseconds from arrival to the last byte.", ACCESS)
 LOG_UPSTREAM = _field("upstream_ms", "Milliseconds that providers took.", ACCESS)

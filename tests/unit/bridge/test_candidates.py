@@ -107,7 +107,8 @@ def test_a_candidate_carries_what_the_engine_needs() -> None:
     """Upstream name, region, space and price of its own provider."""
     served = model("m", upstreamName="m-1", embeddingSpace="space", price={"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10"})
     (found,) = candidates(provider("a", served, region="eu")).serve("chat", "m", Random(0))
-    assert found == Candidate("chat", "a", "m", "m-1", "eu", "space", Rate(Decimal("2.50"), Decimal(10)))
+    assert found == Candidate("chat", "a", "m", "m-1", "eu", "space", Rate(Decimal("2.50"), Decimal(10)),
+                              type="openaicompatible")
     assert found.rate is not None
     assert found.rate.cost(Usage(input=1_000, output=100)) == Decimal("0.0035")
 

@@ -11,7 +11,8 @@ from stratarouter_runtime.cache import derive_key
 from stratarouter_runtime.cache.key import LEFT_OUT, MAX_TEXT
 from stratarouter_runtime.model.cache import CacheKey, Miss
 from stratarouter_runtime.model.plan import CacheTerms, Candidate, Plan
-from stratarouter_runtime.model.request import ChatRequest, EmbeddingsRequest
+from stratarouter_runtime.model.request import ChatRequest, EmbeddingsRequest, Native
+from stratarouter_runtime.model.support import Unsupported
 
 TERMS = CacheTerms(scope="ns/name", ttl_seconds=60, max_temperature=1)
 PRIMARY = Candidate("chat", "one", "gpt-4o", "gpt-4o")
@@ -191,3 +192,20 @@ def test_deriving_a_key_changes_nothing():
     body = copy.deepcopy(BODY)
     key(body)
     assert body == BODY
+
+
+def test_what_was_dropped_with_leave_is_part_of_the_key_and_hints_are_not():
+    """Who did not give that leave must not get the answer."""
+    hint, loss = Unsupported("store", "x", hint=True), Unsupported("temperature", "y")
+    assert key(losses=((PRIMARY, (hint,)),)) == key()
+    dropped = key(losses=((PRIMARY, (hint, loss)),))
+    assert dropped.exact != key().exact
+    assert dropped.partition != key().partition
+
+
+def test_what_an_answer_in_canonical_form_would_not_have_is_not_cached():
+    """A vendor's own tool leaves traces that only its own dialect has."""
+    beyond = Native("responses", {}, (Unsupported("tools[0]", "x"),))
+    assert derive_key(plan(request=ChatRequest(BODY, native=beyond)), "minilm") == Miss("ineligible", "native")
+    carried = Native("responses", {}, (Unsupported("store", "x", hint=True),))
+    assert derive_key(plan(request=ChatRequest(BODY, native=carried)), "minilm") == key()

@@ -111,7 +111,7 @@ POOL: list[tuple[str, Any, str]] = [
      "spec.providers[0].models: Tuple should have at most 64 items after validation, not 65"),
     ("providers[].models[].upstreamName", "", "spec.providers[0].models[0].upstreamName: String should have at least 1 character"),
     ("providers[].models[].capabilities", ["sing"],
-     "spec.providers[0].models[0].capabilities[0]: Input should be 'chat', 'tools', 'vision', 'jsonSchema' or 'embeddings'"),
+     "spec.providers[0].models[0].capabilities[0]: Input should be 'chat', 'tools', 'vision', 'jsonSchema', 'embeddings' or 'responses'"),
     ("providers[].models[].capabilities", [],
      "spec.providers[0].models[0].capabilities: Tuple should have at least 1 item after validation, not 0"),
     ("providers[].models[].capabilities", ["chat", "chat"], "spec.providers[0].models[0]: capabilities has 'chat' twice"),

@@ -82,3 +82,14 @@ def test_cache_control_reads_anything(value: str) -> None:
 def test_a_request_id_is_kept_where_it_is_fit_for_a_header(sent: str, kept: str) -> None:
     """It is sent back and logged; anything else gets one of ours."""
     assert request_id(CIMultiDict({"X-Request-Id": sent})) == kept
+
+
+@pytest.mark.parametrize(("sent", "drops"), [("drop", True), (" DROP ", True), ("refuse", False), ("", False)])
+def test_leave_to_drop_is_given_by_one_word(sent: str, drops: bool) -> None:
+    assert read(x_strata_unsupported=sent).drop_unsupported is drops
+
+
+def test_any_other_word_is_refused_by_name() -> None:
+    with pytest.raises(RequestError) as caught:
+        read(x_strata_unsupported="yes")
+    assert caught.value.param == "x-strata-unsupported"

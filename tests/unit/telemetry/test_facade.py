@@ -17,6 +17,7 @@ from stratarouter_runtime.model.execution import Execution
 from stratarouter_runtime.model.plan import Attempt, Candidate, Plan, Rate
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives
 from stratarouter_runtime.model.response import Usage
+from stratarouter_runtime.model.support import Unsupported
 from stratarouter_runtime.model.verdict import Verdict
 from stratarouter_runtime.telemetry import Telemetry, names
 from stratarouter_runtime.telemetry.logs import JsonFormatter
@@ -108,7 +109,7 @@ class TestRequest:
         """No field without a meaning, no meaning without a field."""
         failed = execution(candidate=EU, usage=Usage(1, 1), cost=Decimal(1), cached=Miss("absent"),
                            error=ExecutionError("AllFailed", "x", status=502), stages={"upstream-ttfb": 0.1, "upstream": 0.2})
-        failed.plan = replace(failed.plan, metadata={"team": "billing"}, policy=(Verdict("allowedRegions", "us", ["eu"], effect="leftOut"),))
+        failed.plan = replace(failed.plan, metadata={"team": "billing"}, losses=((EU, (Unsupported("store", "x", hint=True),)),), policy=(Verdict("allowedRegions", "us", ["eu"], effect="leftOut"),))
         with telemetry.request(failed, {}, "chat"):
             pass
         assert figures(telemetry, "policy") == {("policy_violations_total", "allowedRegions", "leftOut", "billing"): 1}
