@@ -40,4 +40,4 @@ def completion_document(execution: Execution, response: ChatResponse | None) -> 
 def attempt_document(attempt: Attempt) -> dict[str, Any]:
     """One try of one candidate."""
     return {"number": attempt.number, "candidate": str(attempt.candidate), "duration_ms": round(attempt.duration * 1000, 3),
-            "outcome": attempt.failure.value if attempt.failure else "Success", "status": attempt.status, "message": attempt.message}
+            "outcome": attempt.outcome, "status": attempt.status, "message": attempt.message}

@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from .assembly import Assembler, Parts
@@ -26,7 +27,7 @@ from .engine import Engine, Health, ProviderState
 from .model.cache import CacheEntry, CacheKey, Hit, Miss
 from .model.errors import ExecutionError, RequestError, StrataError
 from .model.execution import Execution
-from .model.plan import Outcome, Plan
+from .model.plan import Attempt, Outcome, Plan
 from .model.provider import ExecutionObserver
 from .model.request import Caller, ChatRequest, Directives, Request
 from .model.response import ChatResponse, Response
@@ -124,7 +125,7 @@ class Runtime:
                 yield ReplayedReply(found.entry, request)
                 return
             began = self._clock()
-            source = await self._tried(execution, parts.engine.open_stream(plan, execution.started + plan.timeout))
+            source = await self._tried(execution, partial(parts.engine.open_stream, plan, execution.started + plan.timeout))
             execution.stages["upstream-ttfb"] = self._clock() - began
             execution.candidate, execution.attempts = source.candidate, source.attempts
             execution.stored = self._may_store(execution, key)
@@ -235,15 +236,16 @@ class Runtime:
     async def _execute(self, engine: Engine, plan: Plan, execution: Execution) -> Outcome[Any]:
         deadline = execution.started + plan.timeout
         if plan.family == "embeddings":
-            return await self._tried(execution, engine.embed(plan, deadline))
-        return await self._tried(execution, engine.complete(plan, deadline))
+            return await self._tried(execution, partial(engine.embed, plan, deadline))
+        return await self._tried(execution, partial(engine.complete, plan, deadline))
 
-    async def _tried(self, execution: Execution, work: Awaitable[T]) -> T:
-        """Wait for the engine; what it tried in vain is kept."""
+    async def _tried(self, execution: Execution, work: Callable[[list[Attempt]], Awaitable[T]]) -> T:
+        """Wait for the engine; what it tried in vain is kept, also where the caller leaves."""
+        tried: list[Attempt] = []
         try:
-            return await work
-        except StrataError as error:
-            execution.attempts = error.attempts
+            return await work(tried)
+        except BaseException as error:
+            execution.attempts = error.attempts if isinstance(error, StrataError) else tuple(tried)
             raise
 
     def _book(self, execution: Execution, outcome: Outcome[Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from dataclasses import replace
 
 from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
 from stratarouter_runtime.model.plan import Attempt, Candidate
@@ -68,7 +69,7 @@ class Running:
 
     def cancelled(self, usage: Usage | None) -> None:
         """The caller went away."""
-        self._record = self._as_of_now()
+        self._record = replace(self._as_of_now(), cancelled=True)
         self._permit.released()
         self._scope.cancelled(usage)
 

@@ -39,15 +39,17 @@ class _Step:
 
 
 class Chain:
-    """One request's way along its candidates. ``providers`` holds the keys of what can be called."""
+    """One request's way along its candidates. ``providers`` holds the keys of what can be called, ``attempts`` what became of
+    those that were.
+    """
 
     __slots__ = ("_forced", "_health", "_observer", "_providers", "_random", "_spent", "_steps", "attempts", "limit", "plan")
 
-    def __init__(self, plan: Plan, limit: Deadline, *, providers: Container[tuple[str, str]], health: Health,
+    def __init__(self, plan: Plan, limit: Deadline, attempts: list[Attempt], *, providers: Container[tuple[str, str]], health: Health,
                  observer: ExecutionObserver, random: Random) -> None:
         self.plan = plan
         self.limit = limit
-        self.attempts: list[Attempt] = []
+        self.attempts = attempts
         self._providers = providers
         self._health = health
         self._observer = observer

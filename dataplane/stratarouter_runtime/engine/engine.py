@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar, cast
 
 from stratarouter_runtime.model.errors import Phase
-from stratarouter_runtime.model.plan import Outcome, Plan
+from stratarouter_runtime.model.plan import Attempt, Outcome, Plan
 from stratarouter_runtime.model.provider import Call, ExecutionObserver, Provider
 from stratarouter_runtime.model.request import ChatRequest, EmbeddingsRequest
 from stratarouter_runtime.model.response import ChatResponse, EmbeddingsResponse, Response
@@ -43,17 +43,20 @@ class Engine:
         self._random = random or randomness.Random()  # noqa: S311 (spreads load, guards nothing)
         self._sleep = sleep
 
-    async def complete(self, plan: Plan, deadline: float) -> Outcome[ChatResponse]:
-        """A whole chat answer. Raises ``ExecutionError``, or the ``ProviderError`` that the caller's request caused."""
-        return await self._answer(plan, deadline, _chat)
+    async def complete(self, plan: Plan, deadline: float, tried: list[Attempt] | None = None) -> Outcome[ChatResponse]:
+        """A whole chat answer. Raises ``ExecutionError``, or the ``ProviderError`` that the caller's request caused.
 
-    async def embed(self, plan: Plan, deadline: float) -> Outcome[EmbeddingsResponse]:
-        """Vectors for all inputs, of one vector space. Raises as ``complete`` does."""
-        return await self._answer(plan, deadline, _embed)
+        ``tried`` gets each attempt without an answer when it ends, for who wants to know of them though the caller left.
+        """
+        return await self._answer(plan, deadline, tried, _chat)
 
-    async def open_stream(self, plan: Plan, deadline: float) -> OpenStream:
-        """A chat answer as a stream, open once its first content has come. Raises as ``complete`` does until then."""
-        chain = self._chain(plan, deadline)
+    async def embed(self, plan: Plan, deadline: float, tried: list[Attempt] | None = None) -> Outcome[EmbeddingsResponse]:
+        """Vectors for all inputs, of one vector space. As ``complete`` otherwise."""
+        return await self._answer(plan, deadline, tried, _embed)
+
+    async def open_stream(self, plan: Plan, deadline: float, tried: list[Attempt] | None = None) -> OpenStream:
+        """A chat answer as a stream, open once its first content has come. As ``complete`` until then."""
+        chain = self._chain(plan, deadline, tried)
         try:
             while True:
                 stream = await self._open(chain, await self._next(chain))
@@ -63,9 +66,9 @@ class Engine:
             chain.limit.disarm()
             raise
 
-    async def _answer(self, plan: Plan, deadline: float,
+    async def _answer(self, plan: Plan, deadline: float, tried: list[Attempt] | None,
                       invoke: Callable[[Provider, Plan, Call], Awaitable[ResponseT]]) -> Outcome[ResponseT]:
-        chain = self._chain(plan, deadline)
+        chain = self._chain(plan, deadline, tried)
         limit = chain.limit
         try:
             while True:
@@ -105,6 +108,7 @@ class Engine:
         failure = failure_in(error, chain.limit, Phase.HEADERS)
         if failure is None:
             running.cancelled(None)
+            chain.attempts.append(running.record)
             try:
                 raise departure(error)
             finally:
@@ -120,8 +124,9 @@ class Engine:
                 return turn
             await self._sleep(max(0.0, turn - self._clock()))
 
-    def _chain(self, plan: Plan, deadline: float) -> Chain:
-        return Chain(plan, Deadline(deadline, self._clock), providers=self._providers, health=self._health,
+    def _chain(self, plan: Plan, deadline: float, tried: list[Attempt] | None) -> Chain:
+        attempts = [] if tried is None else tried
+        return Chain(plan, Deadline(deadline, self._clock), attempts, providers=self._providers, health=self._health,
                      observer=self._observer, random=self._random)
 
 

@@ -173,7 +173,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of one candidate. Times in seconds; ``failure`` is None for success."""
+    """One try of one candidate. Times in seconds; ``failure`` is None for success, and where the caller left it (``cancelled``)."""
 
     number: int
     candidate: Candidate
@@ -182,6 +182,12 @@ class Attempt:
     status: int | None = None
     message: str = ""
     first_token: float | None = None
+    cancelled: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """``Success``, ``Cancelled``, or the reason of the failure."""
+        return self.failure.value if self.failure else "Cancelled" if self.cancelled else "Success"
 
 
 @dataclass(frozen=True, slots=True)

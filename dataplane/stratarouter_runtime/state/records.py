@@ -245,6 +245,6 @@ def _refusal(execution: Execution) -> dict[str, Any]:
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     # The vendor's message is left out: it may quote the prompt.
     return {"number": attempt.number, "candidate": clean(str(attempt.candidate)), "region": attempt.candidate.region,
-            "outcome": attempt.failure.value if attempt.failure else SUCCESS, "status": attempt.status,
+            "outcome": attempt.outcome, "status": attempt.status,
             "seconds": moment(attempt.duration),
             "firstTokenSeconds": None if attempt.first_token is None else moment(attempt.first_token)}

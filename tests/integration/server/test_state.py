@@ -229,10 +229,29 @@ async def test_a_stream_whose_caller_leaves_keeps_what_was_said(
         execution = await leave(pod, b'"content"', stream=True)
         shown = (await look(pod, execution)).json
         assert (shown["outcome"], shown["status"], shown["usage"]["estimated"]) == ("Cancelled", 499, True)
+        assert [each["outcome"] for each in shown["attempts"]] == ["Cancelled"]
         assert shown["stream"]["chunks"] >= 4
         assert shown["stream"]["text"]
         assert Decimal(shown["costUsd"]) > 0
         assert [each.outcome for each in finals] == ["Cancelled"]
+
+
+async def test_a_caller_that_leaves_before_the_answer_is_recorded_with_whom_it_waited_for(
+        tmp_path: Path, vendor: FakeVendor, second: FakeVendor, finals: list[ExecutionRecord]) -> None:
+    """The provider that failed and the one that kept it waiting."""
+    vendor.script.fail("http_500")
+    second.script.fail("black_hole")
+    spec = documents(vendor)
+    spec[1] = pool("chat", served_by(vendor), served_by(second, "second", priority=1))
+    async with running(tmp_path, *spec) as pod:
+        async with line(pod) as connection:
+            await connection.ask(question(), headers=f"Authorization: Bearer {CALLER}\r\n")
+            await until(lambda: second.record.total == 1)
+        await until(lambda: len(finals) == 1)
+    (record,) = finals
+    assert (record.outcome, record.status, record.provider) == ("Cancelled", 499, "")
+    assert [(each["candidate"], each["outcome"]) for each in record.attempts] == [
+        ("chat/primary/gpt-4o", "ServerError"), ("chat/second/gpt-4o", "Cancelled")]
 
 
 async def test_a_stream_that_breaks_off_keeps_what_was_said(tmp_path: Path, vendor: FakeVendor) -> None:

@@ -47,6 +47,19 @@ async def test_leaving_ends_the_call_and_counts_for_nothing(bench, phase, stream
     assert bench.observer.breakers == []
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("phase", PHASES)
+async def test_who_asks_learns_what_was_tried_for_a_caller_that_left(bench, phase, streaming):
+    """A call under way is told as cancelled: it is no success."""
+    script, after, ends = PHASES[phase]
+    bench.add("a", *[[each] for each in script], always=Wait())
+    plan, tried = bench.plan(), []
+    run = bench.engine.open_stream if streaming else bench.engine.complete
+    await leave(asyncio.create_task(run(plan, now() + plan.timeout, tried)), after)
+    assert [each.outcome for each in tried] == [end.replace("cancelled", "Cancelled") for end in ends]
+    assert [each.number for each in tried] == list(range(1, len(ends) + 1))
+
+
 @pytest.mark.parametrize("heard", [[], [preamble()]])
 async def test_leaving_before_the_first_content_closes_the_stream(bench, heard):
     provider = bench.add("a", [*heard, Wait()])
