@@ -22,6 +22,9 @@ from stratarouter_runtime.model.plan import Attempt, Plan
 from stratarouter_runtime.model.verdict import PolicyError, summary
 
 SUCCESS = "Success"
+DEFECT = "InternalError"
+"""Outcome of an execution that ended by no error of the tree: a defect of ours."""
+CALLER_LEFT = 499
 CANCELLED = "Cancelled"
 """Outcome of an execution whose caller went away before its end: no error of anybody, and no answer either."""
 MAX_TEXT = 200
@@ -166,7 +169,9 @@ def _encoded(state_data: Mapping[str, Any]) -> str:
 def _outcome(execution: Execution, status: int) -> str:
     if execution.error is not None:
         return execution.error.reason
-    return SUCCESS if status < 400 else CANCELLED
+    if status < 400:
+        return SUCCESS
+    return CANCELLED if status == CALLER_LEFT else DEFECT
 
 
 def _record(execution: Execution, started_at: float, *, status: int | None = None, duration: float | None = None,

@@ -81,9 +81,10 @@ def test_what_the_policy_found_is_told():
     assert (told.outcome, told.plan) == ("PolicyViolation", {"route": "billing", "policy": "minConfidence;effect=refused"})
 
 
-def test_a_caller_that_went_away_is_no_success():
-    """Nobody failed, and nobody got an answer."""
-    assert record(execution(), status=499, started_at=NOW, duration=1).outcome == "Cancelled"
+@pytest.mark.parametrize(("status", "outcome"), [(200, "Success"), (499, "Cancelled"), (500, "InternalError")])
+def test_without_an_error_the_status_says_how_it_ended(status, outcome):
+    """A caller that went away is no success, and no defect; what ended in no error of ours is one."""
+    assert record(execution(), status=status, started_at=NOW, duration=1).outcome == outcome
 
 
 def test_a_failure_is_told_by_its_reason():
