@@ -31,6 +31,7 @@ _RESULT: dict[str, Schema] = {
     "cache_hit": boolean(), "model": text("What the vendor reported."),
     "finish_reason": nullable(text()), "usage": nullable(ref("Usage")), "cost_usd": _COST,
     "attempts": array(ref("Attempt")), "timings_ms": mapping(number(minimum=0), "Milliseconds of each part of the way."),
+    "warnings": array(ref("Loss"), "What was left out of the request, because the vendor that answered has no place for it."),
     "plan": nullable(ref("Plan")),
 }
 _COMPLETION = ref("ChatCompletion")
@@ -70,10 +71,13 @@ SCHEMAS: dict[str, Schema] = {
         "decision": nullable(obj({"route_id": nullable(text()), "confidence": nullable(number()), "scores": mapping(number())})),
         "candidates": array(ref("Candidate"), "In the order to try; the first is the primary."),
         "left_out": array(obj({"candidate": ref("Candidate"), "reason": text()})),
+        "dropped": array(obj({"candidate": ref("Candidate"), "parameters": array(ref("Loss"))}),
+                         "What is left out of the request for vendors that have no place for it."),
         "policy": array(ref("Verdict"), "The rules that were violated."), "metadata": mapping(text()),
         "timeout_seconds": number(), "max_attempts": integer(minimum=1), "retry_delay_ms": integer(minimum=0),
         "max_tokens": nullable(integer()),
         "cache": nullable(obj({"scope": text(), "ttl_seconds": number(), "threshold": nullable(number())}))}),
+    "Loss": obj({"param": text("The parameter.", examples=["logit_bias"]), "reason": text()}),
     "Candidate": obj({"pool": text(), "provider": text(), "model": text(), "region": text()}),
     "Verdict": obj({"rule": text("As the policy names it.", examples=["allowedRegions"]), "value": anything("What was found; null: unknown."),
                     "limit": anything("What the rule says."), "allowed": boolean(),
