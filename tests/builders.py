@@ -143,9 +143,10 @@ FULL_RUNTIME: Document = {
         "logLevel": "debug"},
     "server": {"maxBodyBytes": 2048, "keepaliveSeconds": 0.5, "terminationGraceSeconds": 30},
     "routes": [{"name": "billing", "pools": [{"name": "chat", "model": "gpt-4o"}], "context": full_context(),
-                "policy": full_policy("default"), "cache": {"similarityThreshold": 0.99}}],
+                "policy": full_policy("default"), "cache": {"similarityThreshold": 0.99}, "utterances": ["Where is my invoice?"]}],
     "defaultRoute": {"pools": [{"name": "chat", "model": "gpt-4o"}], "context": full_context(), "policy": full_policy("billing"),
                      "cache": {"similarityThreshold": 0.98}},
+    "routing": {"threshold": 0.6},
     "state": {"backend": "postgresql", "dsnSecretRef": {"name": "postgres", "key": "dsn"}, "checkpointInterval": 5},
     "auth": {"apiKeysSecretRef": {"name": "keys"}, "adminKeysSecretRef": {"name": "admins"}, "trustedTenantHeader": True},
     "template": {

@@ -17,13 +17,17 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from .bridge.planner import Planner
 from .cache import derive_key, open_cache, open_minilm
 from .config import ConfigError, Provider, Secrets, Snapshot, text
+from .core import Router
 from .engine import Engine, Health
 from .model.cache import Cache, CacheKey, Embedder, Miss
 from .model.plan import Plan
 from .model.provider import ExecutionObserver
+from .model.routing import CoreRouter
 from .pool_embedder import PoolEmbedder
 from .providers import create_provider
+from .routing import Routing
 from .state import Backend, StateService, open_state
+from .utterances import UtteranceRouter, UtteranceVectors
 
 
 class Closeable(Protocol):
@@ -34,6 +38,9 @@ class Closeable(Protocol):
 
 
 T = TypeVar("T", bound=Closeable)
+
+LOCAL_SLOTS, POOL_SLOTS = 4, 32
+"""Requests that embed at once in order to be routed: a local model works on one, and has a short queue for all."""
 
 Credentials = dict[tuple[str, str], str | None]
 """The key of each provider; None where it is missing."""
@@ -62,13 +69,15 @@ class Parts:
     """What one configuration made: everything a request needs on its way."""
 
     def __init__(self, snapshot: Snapshot, engine: Engine, *, providers: frozenset[tuple[str, str]], cache: Cache | None, embedder: Embedder | None,
-                 state: StateService | None, shared: dict[Hashable, Shared], renewed: list[tuple[str, str]]) -> None:
+                 routing: Routing | None, state: StateService | None, shared: dict[Hashable, Shared],
+                 renewed: list[tuple[str, str]]) -> None:
         self.snapshot = snapshot
         self.planner = Planner(snapshot)
         self.engine = engine
         self.providers = providers
         self.cache = cache
         self.embedder = embedder
+        self.routing = routing
         self.state = state
         self.shared = shared
         self.renewed_credentials = renewed
@@ -107,11 +116,15 @@ class Parts:
 
 
 class Assembler:
-    """Builds ``Parts``. ``dropped(count)`` hears of records that state could not keep; it must not raise."""
+    """Builds ``Parts``. ``core_router``: routes instead of the utterances that the configuration has. ``dropped(count)`` hears of
+    records that state could not keep; it must not raise.
+    """
 
-    def __init__(self, health: Health, observer: ExecutionObserver, *, dropped: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, health: Health, observer: ExecutionObserver, *, core_router: CoreRouter | None = None,
+                 dropped: Callable[[int], None] = lambda _: None) -> None:
         self._health = health
         self._observer = observer
+        self._core_router = core_router
         self._dropped = dropped
         self._credentials: Credentials = {}
 
@@ -123,6 +136,7 @@ class Assembler:
             engine = Engine(providers, self._health, self._observer)
             embedder = await self._embedder(build, snapshot)
             cache = await self._cache(build, snapshot, secrets, embedder)
+            routing = await self._routing(build, snapshot, embedder)
             state = await self._state(build, snapshot, secrets)
         except BaseException:
             await build.undo()
@@ -130,9 +144,11 @@ class Assembler:
         # From here on nothing fails: the previous parts may share the embedder.
         if isinstance(embedder, PoolEmbedder):
             embedder.bind(snapshot, engine)
+        if routing is not None:
+            routing.start()
         renewed = [key for key, secret in credentials.items() if key in self._credentials and self._credentials[key] != secret]
         self._credentials = credentials
-        return Parts(snapshot, engine, providers=frozenset(providers), cache=cache, embedder=embedder, state=state,
+        return Parts(snapshot, engine, providers=frozenset(providers), cache=cache, embedder=embedder, routing=routing, state=state,
                      shared=build.shared, renewed=renewed)
 
     async def _providers(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> tuple[dict[tuple[str, str], Any], Credentials]:
@@ -152,9 +168,9 @@ class Assembler:
         return providers, credentials
 
     async def _embedder(self, build: _Build, snapshot: Snapshot) -> Embedder | None:
-        cache = snapshot.runtime.cache
-        config = cache.embedder
-        if not cache.enabled or config.type == "none":
+        config = snapshot.runtime.cache.embedder
+        needed = snapshot.runtime.cache.enabled or snapshot.runtime.routable or self._core_router is not None
+        if not needed or config.type == "none":
             return None
         if config.type == "minilm":
             return await build.part(("minilm",), open_minilm)
@@ -169,6 +185,29 @@ class Assembler:
                     embedder.id if embedder else "")
         return await build.part(identity, lambda: open_cache(config, url=url, scope=snapshot.cache_scope, embedder=embedder))
 
+    async def _routing(self, build: _Build, snapshot: Snapshot, embedder: Embedder | None) -> Routing | None:
+        given = self._core_router
+        if given is None and not snapshot.runtime.routable:
+            return None
+        if embedder is None:
+            raise ConfigError("EmbedderRequired", "a router needs an embedder: cache.embedder.type must not be none")
+        slots = POOL_SLOTS if isinstance(embedder, PoolEmbedder) else LOCAL_SLOTS
+        if given is not None:
+            return await build.part(("routing", id(given), embedder.id), lambda: Routing(embedder, lambda: given, slots=slots))
+        utterances = [(route.name, text) for route in snapshot.runtime.routes for text in route.utterances]
+        threshold = snapshot.runtime.routing.threshold
+        vectors = await build.part(("utterance-vectors", embedder.id), lambda: UtteranceVectors(embedder))
+
+        async def make() -> Routing:
+            await asyncio.to_thread(_check_core)
+            router = UtteranceRouter(utterances, threshold, vectors)
+            if not isinstance(embedder, PoolEmbedder):
+                # Nobody outside is needed, so a pod that is ready routes. A pool has its engine only after this.
+                await router.prepare()
+            return Routing(embedder, lambda: router.router, slots=slots, owned=router)
+
+        return await build.part(("routing", embedder.id, threshold, tuple(utterances)), make)
+
     async def _state(self, build: _Build, snapshot: Snapshot, secrets: Secrets) -> StateService | None:
         config = snapshot.runtime.state
         if config.backend == "none":
@@ -177,6 +216,14 @@ class Assembler:
         dsn = text(secrets, reference) if reference else None
         identity = ("state", config.backend, _fingerprint(dsn or ""))
         return await build.part(identity, partial(_open_state, config.backend, dsn, self._dropped))
+
+
+def _check_core() -> None:
+    """Import the Rust core (a third of a second)."""
+    try:
+        Router()
+    except ImportError as error:
+        raise ConfigError("RouterNotInstalled", f"spec.routes: {error}") from None
 
 
 class _Build:

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .model.decision import RoutingDecision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Numbers = Sequence[float] | NDArray[np.floating[Any]]
 
 DEFAULT_THRESHOLD = 0.5
 """The core's own default: a cosine of about 0.09, which nearly everything has. A pod uses ``spec.routing.threshold``."""
@@ -90,7 +92,7 @@ class Router:
         self._routes |= added
         self._index = None
 
-    def build_index(self, embeddings: Iterable[Sequence[float]]) -> None:
+    def build_index(self, embeddings: Iterable[Numbers]) -> None:
         """Build the index from one vector per utterance, or one per route, in the order of ``add_routes``.
 
         May be called again, also while others route. Raises ``ValueError`` for another number of vectors (the message says
@@ -112,7 +114,7 @@ class Router:
                  for number, ((name, _), vector) in enumerate(zip(each, vectors, strict=True))]
         self._index = _Index(each, units, dimension, self._threshold)
 
-    def route(self, query: str, embedding: Sequence[float]) -> RoutingDecision:
+    def route(self, query: str, embedding: Numbers) -> RoutingDecision:
         """Where a query goes; the decision carries ``query`` and ``embedding``, so that the cache need not embed it again.
 
         ``route_id`` is None where even the nearest route's confidence is below the threshold; ``scores`` are the core's
@@ -130,7 +132,7 @@ class Router:
         taken = confidence >= self._threshold
         return RoutingDecision(
             route_id=name if taken else None, confidence=confidence, scores={**scores, "threshold": self._threshold}, query=query,
-            embedding=embedding, metadata={"nearest": name, "utterance": utterance},
+            embedding=cast("Sequence[float]", embedding), metadata={"nearest": name, "utterance": utterance},
             reason="" if taken else f"the nearest route, '{name}', has the confidence {confidence:.3f}, below the threshold "
                                     f"{self._threshold:g}")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from random import Random
+from typing import Any
 
 from .bridge.candidates import PoolCandidates
 from .cache.guard import SURFACE_VERSION, surface
@@ -26,6 +27,8 @@ DEFAULT_THRESHOLD = 0.95
 """Cosine from which two texts count as the same question for a model nobody has calibrated: on the strict side."""
 TIMEOUT_SECONDS = 2.0
 """Longer than that, asking the model itself is the better use of the caller's time."""
+BULK_TIMEOUT_SECONDS = 30.0
+"""Nobody waits for many texts at once."""
 MAX_IN_FLIGHT = 64
 MAX_CHARACTERS = 8_000
 """About 2,000 tokens: within the window of every current embedding model, so that no text is cut."""
@@ -81,18 +84,32 @@ class PoolEmbedder:
         finally:
             self._in_flight -= 1
 
+    async def embed_many(self, texts: Sequence[str]) -> list[Vector] | None:
+        """The unit vectors of some tens of texts, in one call off any request's path; None where it fails."""
+        if self._engine is None:
+            return None
+        try:
+            found = await self._call(self._engine, [surface(text) or text for text in texts], BULK_TIMEOUT_SECONDS)
+        except (StrataError, AnswerError):
+            return None
+        vectors = [vector for each in found if (vector := _unit(each)) is not None]
+        return vectors if len(vectors) == len(texts) else None
+
     async def aclose(self) -> None:
         """It holds nothing of its own."""
         self._engine = None
 
     async def _ask(self, engine: Engine, text: str) -> Vector | None:
         said = surface(text)  # case, courtesy and typing errors make no other question
-        body = {"model": self._candidates[0].model, "input": said, "encoding_format": "float"}
-        request = EmbeddingsRequest(body=body, inputs=(said,))
+        return _unit((await self._call(engine, said, TIMEOUT_SECONDS))[0])
+
+    async def _call(self, engine: Engine, given: str | list[str], timeout: float) -> Sequence[Any]:  # noqa: ASYNC109 (the plan's)
+        body = {"model": self._candidates[0].model, "input": given, "encoding_format": "float"}
+        request = EmbeddingsRequest(body=body, inputs=(given,) if isinstance(given, str) else tuple(given))
         plan = Plan(route=INTERNAL_ROUTE, family="embeddings", request=request, tenant="", candidates=self._candidates,
-                    timeout=TIMEOUT_SECONDS, max_attempts=len(self._candidates), retry_delay=0.05)
-        outcome = await engine.embed(plan, asyncio.get_running_loop().time() + TIMEOUT_SECONDS)
-        return _unit(openai_embeddings.vectors_of(outcome.response.body)[0])
+                    timeout=timeout, max_attempts=len(self._candidates), retry_delay=0.05)
+        outcome = await engine.embed(plan, asyncio.get_running_loop().time() + timeout)
+        return openai_embeddings.vectors_of(outcome.response.body)
 
 
 def _chosen(snapshot: Snapshot) -> tuple[EmbedderConfig, ProviderPool, list[Candidate]]:

@@ -1,6 +1,6 @@
 """The composition root: one data plane, and the order in which a request passes its rooms.
 
-parse → authenticate → **plan → exact cache → semantic cache → engine → post-process** → reply: the bold part is here,
+parse → authenticate → **route → plan → exact cache → semantic cache → engine → post-process** → reply: the bold part is here,
 the rest belongs to the front doors. Each step takes a value and returns a value; the request's state is one
 ``Execution`` owned by its task.
 
@@ -12,6 +12,7 @@ owned here, bounded in number, and cancelled with the runtime.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets as entropy
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -22,17 +23,20 @@ from typing import Any, TypeVar
 
 from .assembly import Assembler, Parts
 from .bridge.explanation import Explanation
-from .config import Secrets, Snapshot
+from .config import AUTO_MODEL, Secrets, Snapshot
 from .engine import Engine, Health, ProviderState
 from .model.cache import CacheEntry, CacheKey, Hit, Miss
+from .model.decision import RoutingDecision
 from .model.errors import ExecutionError, RequestError, StrataError
 from .model.execution import Execution
 from .model.plan import Attempt, Outcome, Plan
 from .model.provider import ExecutionObserver
 from .model.request import Caller, ChatRequest, Directives, Request
 from .model.response import ChatResponse, Response
+from .model.routing import CoreRouter
 from .recording import Recorder
 from .reply import LiveReply, ReplayedReply, Reply, replayed_response
+from .routing import RoutingUnavailable
 from .state import StateUnavailable
 
 T = TypeVar("T")
@@ -46,15 +50,17 @@ FIND_SECONDS = 10.0
 
 class Runtime:
     """One data plane. ``observer`` is told of attempts, ``dropped(count)`` of records that state could not keep; ``clock`` is
-    monotonic seconds, ``wall`` Unix seconds.
+    monotonic seconds, ``wall`` Unix seconds. ``core_router`` routes requests for the model ``auto``, instead of the
+    configuration's utterances.
     """
 
-    def __init__(self, observer: ExecutionObserver, assembler: Assembler | None = None, *, dropped: Callable[[int], None] = lambda _: None,
+    def __init__(self, observer: ExecutionObserver, assembler: Assembler | None = None, *, core_router: CoreRouter | None = None,
+                 dropped: Callable[[int], None] = lambda _: None,
                  clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._wall = wall
         self.health = Health(clock=clock, observer=observer)
-        self._assembler = assembler or Assembler(self.health, observer, dropped=dropped)
+        self._assembler = assembler or Assembler(self.health, observer, core_router=core_router, dropped=dropped)
         self._recorder = Recorder(clock=clock, wall=wall, dropped=dropped)
         self._parts: Parts | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -99,6 +105,7 @@ class Runtime:
         """A complete answer; raises ``StrataError``."""
         parts = self.parts
         with parts:
+            await self._route(parts, execution, request)
             plan = self._plan(parts, execution, request)
             key = parts.cache_key(plan)
             found = await self._look_up(parts, execution, plan, key)
@@ -118,6 +125,7 @@ class Runtime:
         """An answer as batches of events, from its first content on; leaving the context ends the vendor's call."""
         parts = self.parts
         with parts:
+            await self._route(parts, execution, request)
             plan = self._plan(parts, execution, request)
             key = parts.cache_key(plan)
             found = await self._look_up(parts, execution, plan, key)
@@ -140,6 +148,16 @@ class Runtime:
                     execution.stages["upstream"] = self._clock() - began
                     self._finish_stream(parts, execution, key, reply)
 
+    async def route(self, execution: Execution, request: Request) -> None:
+        """Decide where a request goes that leaves it to the runtime: ``execution.decision`` is set, for ``explain``.
+
+        ``complete`` and ``stream`` do this by themselves. Raises ``RoutingUnavailable``; with a default route the decision is
+        for that one instead.
+        """
+        parts = self.parts
+        with parts:
+            await self._route(parts, execution, request)
+
     def record(self, execution: Execution, status: int) -> None:
         """Keep what became of an execution; ``status`` as HTTP has it, 499 where its caller went away.
 
@@ -156,7 +174,8 @@ class Runtime:
 
     def models(self) -> list[str]:
         """What a caller may ask for."""
-        return self.parts.planner.models()
+        parts = self.parts
+        return parts.planner.models(routable=parts.routing is not None)
 
     def cache_stats(self) -> dict[str, Any]:
         """The cache's figures, for the platform port; empty without a cache."""
@@ -187,6 +206,22 @@ class Runtime:
         return self.health.states()
 
     # --- steps ---------------------------------------------------------------------------------------------------
+    async def _route(self, parts: Parts, execution: Execution, request: Request) -> None:
+        execution.request = request
+        if (parts.routing is None or execution.decision is not None or execution.directives.route is not None
+                or not isinstance(request, ChatRequest) or request.model != AUTO_MODEL):
+            return
+        began, config = self._clock(), parts.snapshot.runtime
+        deadline = execution.started + min(config.execution.timeout_seconds, execution.directives.timeout or math.inf)
+        try:
+            execution.decision = await parts.routing.decide(request, within=deadline - began)
+        except RoutingUnavailable as error:
+            if config.default_route is None:
+                raise
+            execution.decision = RoutingDecision(None, reason=error.why)
+        finally:
+            execution.stages["routing"] = self._clock() - began
+
     def _plan(self, parts: Parts, execution: Execution, request: Request) -> Plan:
         began = self._clock()
         execution.request = request
@@ -289,7 +324,9 @@ class Runtime:
             return
         entry = self._entry(execution, key, response)
         vector = execution.cached.vector if isinstance(execution.cached, Miss) else None
-        self._spawn(self._keep(parts, key, entry, vector))
+        given = execution.plan.vector if execution.plan is not None else None
+        # A decision's, where no look-up took it.
+        self._spawn(self._keep(parts, key, entry, given if vector is None else vector))
 
     async def _keep(self, parts: Parts, key: CacheKey, entry: CacheEntry, vector: Any) -> None:
         if parts.cache is not None:

@@ -176,6 +176,11 @@ async def named_route(world: World) -> int:
     return (await world.ask(headers={"x-strata-route": "named"})).status
 
 
+async def routed_to(world: World) -> str:
+    """The route of a question that names none; empty where the pod does not route."""
+    return (await world.ask(ORIGINAL, model="auto")).headers.get("x-strata-route", "")
+
+
 async def routes_provider(world: World) -> str | None:
     return (await world.ask(headers={"x-strata-route": "named"})).headers.get("x-strata-provider")
 
@@ -439,6 +444,13 @@ PROBES: dict[str, Probe] = {
     "RuntimeConfig.routes[].pools[].model": Probe(
         {"runtime": named()}, {"runtime": named(pools=[{"name": "chat", "model": "gpt-4o-mini"}])}, routes_model,
         "gpt-4o", "gpt-4o-mini"),
+    "RuntimeConfig.routes[].utterances": Probe(
+        {"runtime": {**MINILM, **named()}}, {"runtime": {**MINILM, **named(utterances=["How do I reset my password?"])}},
+        routed_to, "", "named"),
+    "RuntimeConfig.routing.threshold": Probe(
+        {"runtime": {**MINILM, **named(utterances=["How do I reset my password?"])}},
+        {"runtime": {**MINILM, **named(utterances=["How do I reset my password?"]), "routing": {"threshold": 0.697}}},
+        routed_to, "named", "default"),
     "RuntimeConfig.routes[].cache.similarityThreshold": Probe(
         {"runtime": {**MINILM, **named()}}, {"runtime": {**MINILM, **named(cache={"similarityThreshold": 1})}},
         similar_on_route, True, False, prime=prime_on_route),

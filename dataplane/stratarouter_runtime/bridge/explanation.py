@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.plan import Candidate, Plan
 from stratarouter_runtime.model.verdict import Verdict
@@ -30,10 +31,11 @@ class CandidateNote:
 
 @dataclass(slots=True)
 class Journal:
-    """What is noted while planning; verdicts also of rules that hold."""
+    """What is noted while planning: the decision once it is checked; verdicts also of rules that hold."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     notes: list[CandidateNote] = field(default_factory=list)
+    decision: RoutingDecision | None = None
 
     def note(self, route: str, kept: Iterable[Candidate], left_out: Iterable[tuple[Candidate, str]],
              violations: Iterable[Verdict] = ()) -> None:
@@ -55,18 +57,20 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The plan, or the refusal, and why: all verdicts, and each candidate in or out."""
+    """The plan, or the refusal, and why: the routing decision, all verdicts, and each candidate in or out."""
 
     plan: Plan | None
     refusal: RequestError | None
     verdicts: tuple[Verdict, ...] = ()
     candidates: tuple[CandidateNote, ...] = ()
+    decision: RoutingDecision | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON has it."""
         refusal = self.refusal
         return {
             "allowed": self.plan is not None,
+            "decision": None if self.decision is None else self.decision.to_document(),
             "plan": None if self.plan is None else self.plan.to_document(),
             "refusal": None if refusal is None else {
                 "status": refusal.status, "type": refusal.type, "code": refusal.code, "param": refusal.param,

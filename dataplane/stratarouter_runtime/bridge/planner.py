@@ -69,7 +69,7 @@ class Planner:
             plan = self._decide(_Ask(request, caller, directives, decision, context, journal))
         except RequestError as error:
             refusal = error
-        return Explanation(plan, refusal, tuple(journal.verdicts), tuple(journal.notes))
+        return Explanation(plan, refusal, tuple(journal.verdicts), tuple(journal.notes), journal.decision)
 
     def readmits(self, plan: Plan, *, provider: str, model: str, region: str) -> Verdict | None:
         """Policy again, for a cached answer by who gave it: the verdict that forbids it, None where it may be served."""
@@ -79,9 +79,9 @@ class Planner:
         pool = next((each.pool for each in plan.candidates if each.provider == provider), "")
         return route.rules.readmits(Candidate(pool, provider, model, model, region))
 
-    def models(self) -> list[str]:
-        """What a caller may ask for: the routes' names, then the models reachable through the default route."""
-        names = [name for name in self._routes if name != DEFAULT_ROUTE]
+    def models(self, *, routable: bool = False) -> list[str]:
+        """What a caller may ask for: the routes' names, ``auto`` where that is ``routable``, the models of the default route."""
+        names = [name for name in self._routes if name != DEFAULT_ROUTE] + ([AUTO_MODEL] if routable else [])
         default = self._routes.get(DEFAULT_ROUTE)
         for pool, model in default.entries if default else ():
             if model is not None:
@@ -95,6 +95,8 @@ class Planner:
     def _decide(self, ask: _Ask) -> Plan:
         if ask.decision is not None:
             ask.decision = check(ask.decision)
+            if ask.journal is not None:
+                ask.journal.decision = ask.decision
         route = self._route(ask)
         return self._plan_on(route, ask)
 

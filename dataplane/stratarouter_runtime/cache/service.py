@@ -81,17 +81,18 @@ class SemanticCache:
             return self._miss(Miss("below-threshold", score=near[0].score, vector=given))
         return await self._judge(key, close, given, max_age)
 
-    async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Vector | None = None) -> bool:
+    async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Sequence[float] | None = None) -> bool:
         """Keep an answer, with its question's vector where the semantic tier may use it."""
-        if key.text is not None and vector is None and self._embedder is not None:
-            found = await self._vector(self._embedder, key.text, None)
-            vector = None if isinstance(found, Miss) else found
+        unit: Vector | None = None
+        if key.text is not None and self._embedder is not None:
+            found = await self._vector(self._embedder, key.text, vector)
+            unit = None if isinstance(found, Miss) else found
         try:
-            kept = await self._store.put(entry, vector if key.text is not None else None)
+            kept = await self._store.put(entry, unit)
         except StoreUnavailable:
             return False
-        if kept and vector is not None and key.text is not None:
-            self.added(entry.partition, entry.exact, vector, entry.expires(), key.text)
+        if kept and unit is not None and key.text is not None:
+            self.added(entry.partition, entry.exact, unit, entry.expires(), key.text)
         return kept
 
     async def delete(self, exact: str) -> bool:

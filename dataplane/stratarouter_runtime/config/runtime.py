@@ -21,6 +21,9 @@ DEFAULT_ROUTE = "default"
 AUTO_MODEL = "auto"
 """The model name that asks the pod to route by itself; no route may take it."""
 
+MAX_UTTERANCES = 2_048
+"""Of all routes together: MiniLM embeds about 150 a second when a pod starts, and each request is compared with all."""
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 Threshold = Annotated[float, Field(gt=0, le=1)]
 
@@ -215,12 +218,28 @@ class Route(DefaultRoute):
 
     name: Annotated[
         Name, hot("What a routing decision, `x-strata-route` or the caller's `model` names. `default` and `auto` are taken.")]
+    utterances: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=512, pattern=r"\S")], ...],
+        hot("Example queries. With them the pod routes by itself: a request for the model `auto` goes to the route with the "
+            "utterance nearest to its last user message. At most 2048 in all routes; five to twenty for each route work well. "
+            "Default: none.", list_type="atomic"), Field(max_length=256)] = ()
 
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         if self.name in (DEFAULT_ROUTE, AUTO_MODEL):
             raise ValueError(f"name {self.name!r} is reserved")
         return self
+
+
+class RoutingConfig(Contract):
+    """How the pod routes by itself, for the model `auto`."""
+
+    threshold: Annotated[
+        float,
+        hot("Least confidence at which a route is taken; below it the request goes to `defaultRoute`. Default 0.57, which is a "
+            "cosine of 0.40 and measured with MiniLM (docs/routing.md); another embedder needs its own. Confidences are those of "
+            "StrataRouter's core: 0.48 for a cosine of 0, 0.59 for 0.5, 0.70 for 1."),
+        Field(ge=0, le=1)] = 0.57
 
 
 class AuthConfig(Contract):
@@ -266,9 +285,13 @@ class Template(Contract):
 class RuntimeConfig(Contract):
     """Spec of a `RuntimeConfig`: one data plane."""
 
-    model_config = rules((
-        "has(self.defaultRoute) || size(self.routes) > 0", "a defaultRoute or at least one route is required",
-        ".defaultRoute"))
+    model_config = rules(
+        ("has(self.defaultRoute) || size(self.routes) > 0", "a defaultRoute or at least one route is required",
+         ".defaultRoute"),
+        ("self.cache.embedder.type != 'none' || !self.routes.exists(route, size(route.utterances) > 0)",
+         "routes with utterances need an embedder: cache.embedder.type must not be none", ".cache.embedder.type"),
+        (f"self.routes.map(route, size(route.utterances)).sum() <= {MAX_UTTERANCES}",
+         f"routes have more than {MAX_UTTERANCES} utterances in all", ".routes"))
 
     replicas: Annotated[
         int, hot("Pods. Default 2. Running pods are kept when it changes."), Field(ge=0, le=1_000)] = 2
@@ -283,6 +306,7 @@ class RuntimeConfig(Contract):
     default_route: Annotated[
         DefaultRoute | None,
         hot("Where requests go that name no route. Default: such requests get 404 `model_not_found`.")] = None
+    routing: Annotated[RoutingConfig, hot("How the pod routes by itself.")] = RoutingConfig()
     auth: Annotated[
         AuthConfig | None, hot("Who may call. Default: everybody who can reach the pod, as one tenant.")] = None
     template: Annotated[Template, roll("Pod settings.")] = Template()
@@ -293,4 +317,13 @@ class RuntimeConfig(Contract):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"routes has {twice!r} twice")
+        if self.routable and self.cache.embedder.type == "none":
+            raise ValueError("routes with utterances need an embedder: cache.embedder.type must not be none")
+        if sum(len(route.utterances) for route in self.routes) > MAX_UTTERANCES:
+            raise ValueError(f"routes have more than {MAX_UTTERANCES} utterances in all")
         return self
+
+    @property
+    def routable(self) -> bool:
+        """Whether a route has utterances: then the pod routes by itself, and needs the embedder also without a cache."""
+        return any(route.utterances for route in self.routes)

@@ -129,8 +129,8 @@ class Cache(Protocol):
                               max_age: float | None = None) -> Hit | Miss:
         """The nearest allowed question of the same partition; ``threshold`` None: the embedder's own."""
 
-    async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Vector | None = None) -> bool:
-        """Keep an answer; False where it could not be kept. Called after the reply."""
+    async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Sequence[float] | None = None) -> bool:
+        """Keep an answer; False where it could not be kept. Called after the reply. ``vector``: its question's, in any length."""
 
     def stats(self) -> dict[str, Any]:
         """``entries``, ``bytes``, ``backend`` (``up`` or ``down``) and the like; nothing secret."""

@@ -18,14 +18,14 @@ from .request import Caller, Directives, Request
 from .response import Usage
 from .support import Unsupported
 
-Stage = Literal["parse", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post"]
+Stage = Literal["parse", "routing", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post"]
 
 
 @dataclass(slots=True)
 class Execution:
     """One request through the runtime. Times are in seconds on a monotonic clock.
 
-    ``decision`` is the caller's routing decision and ``context`` what it gave for placeholders and metadata.
+    ``decision`` is the routing decision, the caller's or the runtime's own, and ``context`` what it gave for placeholders and metadata.
     ``id`` names the execution, ``request_id`` the caller's request (theirs where they sent one). ``cached`` is the
     cache's verdict (None where it was not asked), ``stored`` whether the answer goes into it. ``cost`` is in US
     dollars, None where unknown; ``saved`` is what a hit did not cost.

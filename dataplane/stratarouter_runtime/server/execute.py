@@ -36,6 +36,7 @@ async def execute(exchange: Exchange) -> web.StreamResponse:
     body = openai_checks.parse_object(await exchange.body())
     request = _understood(exchange, body)
     if exchange.request.query.get("dryRun", "").lower() in ("true", "1"):
+        await exchange.door.runtime.route(exchange.execution, request)
         explanation = exchange.door.runtime.explain(exchange.execution, request)
         return await exchange.json(orjson.dumps(explanation.to_document()))
     if request.stream:

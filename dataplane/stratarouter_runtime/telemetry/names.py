@@ -46,7 +46,7 @@ class Label:
     values: tuple[str, ...] = ()
 
 
-STAGES = ("parse", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post")
+STAGES = ("parse", "routing", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post")
 TIERS = ("exact", "semantic")
 TOKEN_TYPES = ("input", "output")
 SUCCESS = "success"

@@ -105,6 +105,11 @@ def contract_digest_of_name(monkeypatch: pytest.MonkeyPatch) -> str:
 # Each CEL rule, by its message: a resource that breaks it, so that files without Kubernetes are refused as well.
 BREAKS = {
     "a defaultRoute or at least one route is required": lambda: (runtime(defaultRoute=None), pool()),
+    "routes with utterances need an embedder: cache.embedder.type must not be none": lambda: (
+        runtime(routes=[{"name": "a", "utterances": ["x"], "pools": [{"name": "chat"}]}]), pool()),
+    "routes have more than 2048 utterances in all": lambda: (
+        runtime(cache={}, routes=[{"name": f"a{number}", "utterances": ["x"] * 256, "pools": [{"name": "chat"}]} for number in range(9)]),
+        pool()),
     "redis.urlSecretRef is required for backend redis": lambda: (runtime(cache={"backend": "redis"}), pool()),
     "dsnSecretRef is required for backend postgresql": lambda: (runtime(state={"backend": "postgresql"}), pool()),
     "pool and model are required for type pool": lambda: (runtime(cache={"embedder": {"type": "pool"}}), pool()),

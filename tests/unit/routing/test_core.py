@@ -14,6 +14,7 @@ from stratarouter import Route as TheirRoute
 
 from stratarouter_runtime import core
 from stratarouter_runtime.bridge.decisions import check
+from stratarouter_runtime.config import Route
 from stratarouter_runtime.core import Router
 
 UTTERANCES = {"billing": ["where is my invoice", "i was charged twice"], "shipping": ["where is my parcel"]}
@@ -217,8 +218,9 @@ def test_any_text_can_be_routed(query: str) -> None:
     [{"id": name, "examples": tuple(texts)} for name, texts in UTTERANCES.items()],
     [SimpleNamespace(name=name, utterances=texts) for name, texts in UTTERANCES.items()],
     [TheirRoute(name=name, utterances=texts, threshold=0.99) for name, texts in UTTERANCES.items()],
+    tuple(Route(name=name, utterances=tuple(texts), pools=({"name": "chat"},)) for name, texts in UTTERANCES.items()),
     ((name, texts) for name, texts in UTTERANCES.items()),
-], ids=["mapping", "pairs", "lists", "mappings", "ids", "objects", "stratarouter", "generator"])
+], ids=["mapping", "pairs", "lists", "mappings", "ids", "objects", "stratarouter", "contract", "generator"])
 def test_routes_come_in_every_documented_form(routes: Any) -> None:
     """The same routes in all of them."""
     made = Router()
