@@ -35,6 +35,10 @@ _RESULT: dict[str, Schema] = {
     "plan": nullable(ref("Plan")),
 }
 _COMPLETION = ref("ChatCompletion")
+_DECISION = obj(
+    {"route_id": nullable(text("Null: no route matched, which means the default route.")), "confidence": nullable(number()),
+     "scores": mapping(number(), "The router's own; `semantic` is the cosine where the pod routed by itself.")},
+    {"reason": text("Why no route matched, where the router told.")}, about="The caller's, or the pod's own for the model `auto`.")
 
 
 def _event(name: str, data: Schema) -> Schema:
@@ -44,7 +48,8 @@ def _event(name: str, data: Schema) -> Schema:
 SCHEMAS: dict[str, Schema] = {
     "ExecuteRequest": obj({}, {
         "decision": nullable(either(text("A route's name."), ref("RoutingDecision"),
-                                    about="Where to go. Without one the request goes where its model says, or to the default route.")),
+                                    about="Where to go. Without one the request goes where its model says; without a model the pod routes "
+                                          "by itself where its routes have utterances, else to the default route.")),
         "query": nullable(text("The question; or `messages`, or the messages of `request`, or the decision's or the context's own query.")),
         "messages": nullable(array(ref("ChatMessage"))),
         "request": nullable(mapping(anything(), "Further parameters of a chat request: `model`, `temperature`, `tools`, ...")),
@@ -60,6 +65,7 @@ SCHEMAS: dict[str, Schema] = {
     "ExecutionResult": obj({**_RESULT, "completion": _COMPLETION}),
     "Explanation": obj({
         "allowed": boolean("Whether the request would be executed."),
+        "decision": nullable(_DECISION),
         "plan": nullable(ref("Plan")),
         "refusal": nullable(obj({"status": integer(), "type": text(), "code": text(), "param": nullable(text()), "message": text()})),
         "verdicts": array(ref("Verdict"), "Every rule that was applied, also those that hold."),
@@ -68,7 +74,7 @@ SCHEMAS: dict[str, Schema] = {
         about="What would be done and why; nobody was called."),
     "Plan": obj({
         "route": text(), "family": word("chat", "embeddings"), "tenant": text(), "confidence": nullable(number()),
-        "decision": nullable(obj({"route_id": nullable(text()), "confidence": nullable(number()), "scores": mapping(number())})),
+        "decision": nullable(_DECISION),
         "candidates": array(ref("Candidate"), "In the order to try; the first is the primary."),
         "left_out": array(obj({"candidate": ref("Candidate"), "reason": text()})),
         "dropped": array(obj({"candidate": ref("Candidate"), "parameters": array(ref("Loss"))}),
