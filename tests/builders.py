@@ -161,6 +161,7 @@ FULL_POOL: Document = {
     "strategy": "weighted",
     "providers": [{
         "name": "primary", "type": "vllm", "endpoint": "https://vendor.example/v1",
+        "azureopenai": {"apiVersion": "2024-10-21", "auth": "entra"},
         "credentialsSecretRef": {"name": "vendor", "key": "apiKey"}, "headers": {"OpenAI-Organization": "org"},
         "proxyUrl": "http://proxy:3128", "caBundleSecretRef": {"name": "ca", "key": "ca.crt"}, "region": "eu",
         "priority": 1, "weight": 50,

@@ -239,6 +239,26 @@ async def embedding_model(world: World) -> set[str]:
     return set((await embeddings_asked(world))[0])
 
 
+async def asked_anew(world: World) -> None:
+    """Ask once more although the primary, which is no Azure, did not know the path before."""
+    runtime = world.pod.server.runtime
+    runtime.health.configure({})
+    runtime.health.configure({(name, each.name): each for name, each in runtime.parts.snapshot.providers()})
+    await world.ask()
+
+
+async def path_asked(world: World) -> str:
+    await asked_anew(world)
+    return world.vendor.record.last.path
+
+
+async def as_bearer(world: World) -> bool:
+    """Whether the key goes out as a bearer token, not as a key."""
+    await asked_anew(world)
+    sent = world.vendor.record.last.headers
+    return "authorization" in sent and "api-key" not in sent
+
+
 def header(name: str) -> Observe:
     async def observe(world: World) -> str | None:
         await world.ask()
@@ -325,6 +345,10 @@ def state(**fields: Any) -> dict[str, Any]:
 
 def named(**route: Any) -> dict[str, Any]:
     return {"routes": [{"name": "named", "pools": [{"name": "chat"}], **route}]}
+
+
+def azure(**block: Any) -> dict[str, Any]:
+    return {"primary": {"type": "azureopenai", "azureopenai": {"apiVersion": None, "auth": "apiKey", **block}}}
 
 
 def breaker(**fields: Any) -> dict[str, Any]:
@@ -477,6 +501,10 @@ PROBES: dict[str, Probe] = {
     "ProviderPool.providers[].endpoint": Probe(endpoint(False), endpoint(True), received, (1, 0), (0, 1)),
     "ProviderPool.providers[].credentialsSecretRef.key": Probe(
         {}, {"primary": {"credentialsSecretRef": {"name": "vendor", "key": "other"}}}, provider, "primary", "second"),
+    "ProviderPool.providers[].azureopenai.apiVersion": Probe(
+        azure(), azure(apiVersion="2024-10-21"), path_asked, "/openai/v1/chat/completions",
+        "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
+    "ProviderPool.providers[].azureopenai.auth": Probe(azure(), azure(auth="entra"), as_bearer, False, True),
     "ProviderPool.providers[].headers": Probe(
         {}, {"primary": {"headers": {"OpenAI-Organization": "org"}}}, header("openai-organization"), None, "org"),
     "ProviderPool.providers[].proxyUrl": Probe({}, {"primary": {"proxyUrl": "http://127.0.0.1:9"}}, provider, "primary", "second"),

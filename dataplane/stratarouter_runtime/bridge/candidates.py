@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
-from stratarouter_runtime.config import Capability, Model, Provider, ProviderPool
+from stratarouter_runtime.config import AzureOpenAI, Capability, Model, Provider, ProviderPool
 from stratarouter_runtime.model.plan import Candidate, Rate
 from stratarouter_runtime.model.request import Dialect, Family
 
@@ -83,6 +83,7 @@ def _candidate(pool: str, provider: Provider, model: Model) -> Candidate:
 def _dialects(provider: Provider, model: Model) -> frozenset[Dialect]:
     """What a model can be asked in besides OpenAI's chat completions."""
     found: set[Dialect] = set()
-    if provider.type == "openai" and (model.capabilities is None or "responses" in model.capabilities):
+    serves = provider.type == "openai" or (provider.type == "azureopenai" and (provider.azureopenai or AzureOpenAI()).api_version is None)
+    if serves and (model.capabilities is None or "responses" in model.capabilities):
         found.add("responses")
     return frozenset(found)

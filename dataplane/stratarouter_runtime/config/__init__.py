@@ -13,6 +13,7 @@ from .files import Content, Loaded, load, read
 from .policy import Policy, RouteContext, TimeWindow
 from .pool import (
     DEFAULT_ENDPOINTS,
+    AzureOpenAI,
     Capability,
     CircuitBreaker,
     Limits,
@@ -59,6 +60,7 @@ __all__ = [
     "NAME_LENGTH",
     "OPERATOR_FIELDS",
     "AuthConfig",
+    "AzureOpenAI",
     "CacheConfig",
     "Capability",
     "CircuitBreaker",

@@ -22,9 +22,10 @@ from .base import (
     rules,
 )
 
-ProviderType = Literal["openai", "cohere", "ollama", "vllm", "openaicompatible"]
+ProviderType = Literal["openai", "azureopenai", "cohere", "ollama", "vllm", "openaicompatible"]
 Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings", "responses"]
 Strategy = Literal["priority", "weighted"]
+AzureAuth = Literal["apiKey", "entra"]
 
 DEFAULT_ENDPOINTS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
@@ -145,21 +146,37 @@ class CircuitBreaker(Contract):
         int, hot("Probes in flight while half-open. Default 1."), Field(ge=1, le=100)] = 1
 
 
+class AzureOpenAI(Contract):
+    """How models of type `azureopenai` are reached; a model's `upstreamName` is its deployment."""
+
+    api_version: Annotated[
+        str | None,
+        hot("Version of the API, for example `2024-10-21`; calls then go to `/openai/deployments/NAME/...?api-version=...`. Default: none, "
+            "and calls go to `/openai/v1/...`, which has no versions and also serves the Responses API."),
+        Field(max_length=32, pattern=r"^\d{4}-\d{2}-\d{2}(-preview)?$")] = None
+    auth: Annotated[
+        AzureAuth,
+        hot("What the Secret holds: `apiKey`, sent as `api-key`, or `entra`, a token of Microsoft Entra ID, sent as a bearer token; it "
+            "expires within hours, so something must renew it in the Secret. Default `apiKey`.")] = "apiKey"
+
+
 class Provider(Contract):
     """One upstream account or endpoint of one vendor type."""
 
-    model_config = rules((
-        "self.type != 'openaicompatible' || has(self.endpoint)",
-        "endpoint is required for type openaicompatible", ".endpoint"))
+    model_config = rules(
+        ("self.type != 'openaicompatible' || has(self.endpoint)", "endpoint is required for type openaicompatible", ".endpoint"),
+        ("self.type != 'azureopenai' || has(self.endpoint)", "endpoint is required for type azureopenai", ".endpoint"))
 
     name: Annotated[Name, hot("Name of the provider, unique in its pool; it is a metric label.")]
     type: Annotated[
         ProviderType,
-        hot("Vendor: `openai`, `cohere`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
+        hot("Vendor: `openai`, `azureopenai`, `cohere`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
     endpoint: Annotated[
         Url | None,
         hot("The vendor SDK's base URL; a trailing `/v1` or `/v2` is accepted and never doubled. Default: that of the type; "
-            "`openaicompatible` has none.")] = None
+            "`azureopenai` (the resource's, `https://NAME.openai.azure.com`) and `openaicompatible` have none.")] = None
+    azureopenai: Annotated[
+        AzureOpenAI | None, hot("What type `azureopenai` can be told, and no other reads. Default: all defaults.")] = None
     credentials_secret_ref: Annotated[
         SecretKeyRef | None,
         hot("Where the API key is. Default: no key is sent. A missing key takes this provider out while the others "

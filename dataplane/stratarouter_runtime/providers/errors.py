@@ -28,7 +28,8 @@ BY_CODE: Mapping[str, Failure] = {
                     Failure.OVERLOADED),
     **dict.fromkeys(("invalid_api_key", "authentication_error", "authenticationerror", "account_deactivated",
                      "permission_error", "unsupported_country_region_territory"), Failure.UNAUTHORIZED),
-    **dict.fromkeys(("model_not_found", "model_not_available", "not_found_error", "notfounderror"), Failure.NOT_FOUND)}
+    **dict.fromkeys(("model_not_found", "model_not_available", "not_found_error", "notfounderror",
+                     "deploymentnotfound", "operationnotsupported"), Failure.NOT_FOUND)}
 """By the vendor's code, else its type, in lower case: more telling than a status, which has many meanings."""
 
 BY_STATUS: Mapping[int, Failure] = {

@@ -24,18 +24,24 @@ class OpenAIWireProvider(DialectProvider):
 
     def __init__(self, config: Provider, *, api_key: str = "", ca_bundle: str | None = None) -> None:
         super().__init__(config, api_key=api_key, ca_bundle=ca_bundle)
-        base = self.base_url(config)
-        self._chat_url = URL(f"{base}/chat/completions")
-        self._embeddings_url = URL(f"{base}/embeddings")
+        self._base = self.base_url(config)
+        self._urls: dict[str, URL] = {}
 
     @staticmethod
     @abstractmethod
     def base_url(config: Provider) -> str:
         """What the paths are appended to."""
 
+    def url(self, path: str, model: str) -> URL:  # noqa: ARG002 (some vendors have the model in their paths)
+        """Where a path of the API is; made once."""
+        found = self._urls.get(path)
+        if found is None:
+            found = self._urls[path] = URL(f"{self._base}{path}")
+        return found
+
     def chat_call(self, request: ChatRequest, model: str, *, stream: bool) -> Outgoing:
         """The client's body, with the model it is known by there."""
-        return Outgoing(self._chat_url, openai_chat.upstream_chat(request, model=model, stream=stream))
+        return Outgoing(self.url("/chat/completions", model), openai_chat.upstream_chat(request, model=model, stream=stream))
 
     def read_chat(self, raw: bytes, request: ChatRequest) -> ChatResponse:  # noqa: ARG002 (the vendor's answer says all)
         """The vendor's body as it is."""
@@ -47,7 +53,7 @@ class OpenAIWireProvider(DialectProvider):
 
     def embedding_calls(self, request: EmbeddingsRequest, model: str) -> Sequence[Outgoing]:
         """All inputs in one call."""
-        return [Outgoing(self._embeddings_url, openai_embeddings.upstream_embeddings(request, model=model))]
+        return [Outgoing(self.url("/embeddings", model), openai_embeddings.upstream_embeddings(request, model=model))]
 
     def read_embeddings(self, answers: Sequence[bytes], request: EmbeddingsRequest) -> EmbeddingsResponse:
         """The vendor's vectors in the encoding that was asked for."""

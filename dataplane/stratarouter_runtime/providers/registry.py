@@ -9,6 +9,7 @@ from stratarouter_runtime.config import Provider as ProviderConfig
 from stratarouter_runtime.config import ProviderType
 from stratarouter_runtime.model.provider import Provider
 
+from .azureopenai import AzureOpenAIProvider
 from .cohere import CohereProvider
 from .ollama import OllamaProvider
 from .openai import OpenAIProvider
@@ -16,7 +17,8 @@ from .openaicompatible import OpenAICompatibleProvider
 from .vllm import VllmProvider
 
 PROVIDERS: Mapping[ProviderType, Callable[..., Provider]] = {
-    "openai": OpenAIProvider, "cohere": CohereProvider, "openaicompatible": OpenAICompatibleProvider, "vllm": VllmProvider, "ollama": OllamaProvider}
+    "openai": OpenAIProvider, "azureopenai": AzureOpenAIProvider, "cohere": CohereProvider, "openaicompatible": OpenAICompatibleProvider,
+    "vllm": VllmProvider, "ollama": OllamaProvider}
 """Every type of the configuration contract."""
 
 

@@ -223,12 +223,18 @@ class FakeVendor:
         checks.check_chat(body)
         answer = self._answer(body, reported, met if isinstance(met, Reply) else None)
         if fault is not None and fault.phase == "wire":
-            events = bodies.events(answer) if body.get("stream") else None
-            return await self._wire(request, fault, bodies.completion(answer), events)
+            events = self._events(answer) if body.get("stream") else None
+            return await self._wire(request, fault, self._completion(answer), events)
         if body.get("stream") and (fault is None or fault.phase != "answer"):
-            return await sending.stream(request, bodies.events(answer), self._headers(), fault=fault,
+            return await sending.stream(request, self._events(answer), self._headers(), fault=fault,
                                         interval=self.interval, hold=self.hold, flavour=self.flavour)
-        return await self._json(request, bodies.completion(answer), fault, model)
+        return await self._json(request, self._completion(answer), fault, model)
+
+    def _completion(self, answer: Answer) -> bytes:
+        return bodies.completion(answer)
+
+    def _events(self, answer: Answer) -> Iterable[bytes]:
+        return bodies.events(answer)
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         model = self.record.last.model

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from builders import FULL_POOL, FULL_RUNTIME, put
 from stratarouter_runtime.config import KINDS, fields
 
-WORDS = ("Url", "ndpoint", "interval", ".from", ".to", "timeZone")
+WORDS = ("Url", "ndpoint", "apiVersion", "interval", ".from", ".to", "timeZone")
 """Texts of a form of their own: a row of letters is none of them."""
 
 FULL = {"RuntimeConfig": FULL_RUNTIME, "ProviderPool": FULL_POOL}

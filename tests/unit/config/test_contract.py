@@ -118,6 +118,8 @@ BREAKS = {
     "keys of metadata are up to 64 letters, digits, '-', '_' or '.', with a letter or digit at both ends": lambda: (
         runtime(defaultRoute={"pools": [{"name": "chat"}], "context": {"metadata": {"not a key": "x"}}}), pool()),
     "'default' and 'auto' are reserved": lambda: (runtime(routes=[{"name": "auto", "pools": [{"name": "chat"}]}]), pool()),
+    "endpoint is required for type azureopenai": lambda: (
+        runtime(), pool("chat", {key: value for key, value in provider(type="azureopenai").items() if key != "endpoint"})),
     "endpoint is required for type openaicompatible": lambda: (
         runtime(), pool("chat", {key: value for key, value in provider().items() if key != "endpoint"})),
 }

@@ -101,7 +101,7 @@ POOL: list[tuple[str, Any, str]] = [
     ("providers", [provider(f"p{number}") for number in range(33)],
      "spec.providers: Tuple should have at most 32 items after validation, not 33"),
     ("providers[].name", "A", f"spec.providers[0].name: {LABEL}"),
-    ("providers[].type", "bard", "spec.providers[0].type: Input should be 'openai', 'cohere', 'ollama', 'vllm' or 'openaicompatible'"),
+    ("providers[].type", "bard", "spec.providers[0].type: Input should be 'openai', 'azureopenai', 'cohere', 'ollama', 'vllm' or 'openaicompatible'"),
     ("providers", [{"name": "p", "type": "openaicompatible", "models": [model()]}],
      "spec.providers[0]: endpoint is required for type openaicompatible"),
     ("providers[].endpoint", "ftp://x", f"spec.providers[0].endpoint: {URL}"),
