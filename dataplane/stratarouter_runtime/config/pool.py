@@ -30,7 +30,7 @@ AzureAuth = Literal["apiKey", "entra"]
 DEFAULT_ENDPOINTS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
     "cohere": "https://api.cohere.com",
-    "ollama": "http://localhost:11434/v1",
+    "ollama": "http://localhost:11434",
     "vllm": "http://localhost:8000/v1",
 }
 """Where a type lives when ``endpoint`` is omitted: the vendor SDK's base URL. The others have none."""

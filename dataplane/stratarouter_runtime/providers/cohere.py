@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from yarl import URL
 
 from stratarouter_runtime.config import Provider
-from stratarouter_runtime.model.errors import Failure, Phase, ProviderError, RequestError
 from stratarouter_runtime.model.request import ChatRequest, EmbeddingsRequest
 from stratarouter_runtime.model.response import ChatResponse, EmbeddingsResponse
 from stratarouter_runtime.wire import cohere_embeddings, cohere_errors, cohere_request, cohere_response
@@ -18,6 +17,7 @@ from stratarouter_runtime.wire.decoder import EventDecoder
 
 from .dialect import DialectProvider, Outgoing
 from .endpoints import of_version
+from .errors import cannot_carry
 
 
 class CohereProvider(DialectProvider):
@@ -53,11 +53,8 @@ class CohereProvider(DialectProvider):
 
     def embedding_calls(self, request: EmbeddingsRequest, model: str) -> Sequence[Outgoing]:
         """As many calls as its limit of inputs needs."""
-        try:
+        with cannot_carry():
             return [Outgoing(self._embed_url, body) for body in cohere_embeddings.upstream_embeddings(request, model=model)]
-        except RequestError as error:
-            raise ProviderError(Failure.INVALID_REQUEST, error.message, phase=Phase.CONNECT, status=400, type=error.type,
-                                param=error.param, code=error.code) from None
 
     def read_embeddings(self, answers: Sequence[bytes], request: EmbeddingsRequest) -> EmbeddingsResponse:
         """All vectors, and the tokens of all calls."""

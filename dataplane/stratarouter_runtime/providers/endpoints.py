@@ -24,6 +24,11 @@ def versioned_host(endpoint: str, version: str = "v1") -> str:
     return base if URL(base).path.strip("/") else versioned(base, version)
 
 
+def root(endpoint: str) -> str:
+    """Without a version or ``/api`` at its end: the server's own root, for one that has several APIs under it."""
+    return _VERSION.sub("", endpoint.rstrip("/")).removesuffix("/api")
+
+
 def of_version(endpoint: str, version: str) -> str:
     """With exactly this version at its end, whichever one was there: for vendors whose versions are different APIs."""
     return f"{_VERSION.sub('', endpoint.rstrip('/'))}/{version}"

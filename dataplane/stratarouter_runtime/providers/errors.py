@@ -7,9 +7,10 @@ alone; here is only which failure it is. A message is the vendor's own where it 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from stratarouter_runtime.model.errors import TREATMENTS, Failure, Phase, ProviderError
+from stratarouter_runtime.model.errors import TREATMENTS, Failure, Phase, ProviderError, RequestError
 from stratarouter_runtime.wire.answers import AnswerError, VendorError
 
 from .retry_after import retry_after
@@ -85,6 +86,16 @@ def broken(error: AnswerError, *, phase: Phase, key: str = "") -> ProviderError:
     status = _status_in(error.vendor)
     return _made(classify(0, error.vendor), error.vendor, status=status, phase=phase, key=key,
                  wait=_wait(retry_after(status, {}, error.vendor.message, now=0.0), error.vendor))
+
+
+@contextmanager
+def cannot_carry() -> Iterator[None]:
+    """Turns a codec's refusal of what its dialect has no place for into the error of an attempt."""
+    try:
+        yield
+    except RequestError as error:
+        raise ProviderError(Failure.INVALID_REQUEST, error.message, phase=Phase.CONNECT, status=400, type=error.type, param=error.param,
+                            code=error.code) from None
 
 
 def redact(text: str, key: str = "") -> str:

@@ -117,6 +117,11 @@ class _Payloads(sse.SseDecoder):
     def feed(self, chunk: bytes) -> list[bytes]:
         return [payload for payload in super().feed(chunk) if payload != sse.DONE]
 
+    @staticmethod
+    def rest() -> bytes:
+        """Nothing: an event that the end cuts off is never given out."""
+        return b""
+
 
 def _key(body: Mapping[str, Any]) -> int | None:
     index = body.get("index")

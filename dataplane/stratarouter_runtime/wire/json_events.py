@@ -25,6 +25,9 @@ class PayloadDecoder(Protocol):
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads that ``chunk`` completes, in order. Raises ``EventTooLarge``."""
 
+    def rest(self) -> bytes:
+        """The payload that the end of the stream completes; empty where nothing but more bytes could."""
+
 
 class JsonEventStream(ABC):
     """Reads one stream. A subclass says what a payload means; with ``DONE`` the stream is over."""
@@ -58,10 +61,23 @@ class JsonEventStream(ABC):
         return events, None
 
     def end(self) -> Batch:
-        """The vendor closed the stream; raises ``AnswerError`` (``Truncated``) where its last event had not come."""
-        if not self.done and not self._failed:
+        """The vendor closed the stream: its last event, where its end is what completes it. Raises ``AnswerError`` (``Truncated``)."""
+        if self.done or self._failed:
+            return []
+        rest = self._payloads.rest()
+        events = self._events(_object(rest)) if rest and _whole(rest) else []
+        if not events or events[-1].kind is not EventKind.DONE:
             raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
-        return []
+        self.done = True
+        return events
+
+
+def _whole(payload: bytes) -> bool:
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _object(payload: bytes) -> dict[str, Any]:

@@ -16,13 +16,14 @@ def base_url(kind, endpoint=None):
 
 @pytest.mark.parametrize(("kind", "endpoint", "base"), [
     ("openai", None, "https://api.openai.com/v1"), ("vllm", None, "http://localhost:8000/v1"),
-    ("ollama", None, "http://localhost:11434/v1"),
+    ("ollama", None, "http://localhost:11434/api"),
     ("cohere", None, "https://api.cohere.com/v2"), ("cohere", "https://gw.example/cohere/v2/", "https://gw.example/cohere/v2"),
     ("cohere", "https://gw.example/v1", "https://gw.example/v2"),
     ("openai", "https://eu.example", "https://eu.example/v1"), ("openai", "https://eu.example/", "https://eu.example/v1"),
     ("openai", "https://eu.example/v1", "https://eu.example/v1"), ("openai", "https://eu.example/v1/", "https://eu.example/v1"),
     ("openai", "https://eu.example/v2", "https://eu.example/v2"), ("openai", "https://gw.example/openai", "https://gw.example/openai/v1"),
-    ("vllm", "http://gpu:8000", "http://gpu:8000/v1"), ("ollama", "http://mac:11434/", "http://mac:11434/v1"),
+    ("vllm", "http://gpu:8000", "http://gpu:8000/v1"), ("ollama", "http://mac:11434/", "http://mac:11434/api"),
+    ("ollama", "http://mac:11434/v1", "http://mac:11434/api"), ("ollama", "https://gw.example/ollama/api/", "https://gw.example/ollama/api"),
     ("openaicompatible", "http://lm:1234", "http://lm:1234/v1"), ("openaicompatible", "http://lm:1234/v1", "http://lm:1234/v1"),
     ("openaicompatible", "https://api.groq.com/openai/v1", "https://api.groq.com/openai/v1"),
     ("openaicompatible", "https://generativelanguage.googleapis.com/v1beta/openai/",

@@ -124,7 +124,7 @@ async def test_what_a_vendor_does_instead_of_finishing(provider, vendor, call, f
 @pytest.mark.parametrize("flavour", ["vllm", "vllm-old", "ollama"])
 async def test_other_servers_stream_and_fail_in_their_own_way(make, call, flavour):
     async with FakeVendor(flavour=flavour, models=["m"]) as vendor:
-        provider = make(vendor, type="ollama" if flavour == "ollama" else "vllm")
+        provider = make(vendor, type="openaicompatible" if flavour == "ollama" else "vllm")
         events, error = await events_of(provider, call("m"))
         assert error is None
         assert (events[-1].kind, fold(events).finish_reason) == (EventKind.DONE, "stop")

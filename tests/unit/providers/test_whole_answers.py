@@ -50,11 +50,11 @@ async def test_the_vendor_gets_the_upstream_name_the_key_and_no_stream(make, ven
 
 async def test_without_a_key_none_is_sent(make, call):
     async with FakeVendor(flavour="ollama", models=["m"]) as vendor:
-        await make(vendor, type="ollama", api_key="").chat(CHAT, call("m"))
+        await make(vendor, type="openaicompatible", api_key="").chat(CHAT, call("m"))
         assert "authorization" not in vendor.record.last.headers
 
 
-@pytest.mark.parametrize(("kind", "flavour"), [("vllm", "vllm"), ("vllm", "vllm-old"), ("ollama", "ollama"),
+@pytest.mark.parametrize(("kind", "flavour"), [("vllm", "vllm"), ("vllm", "vllm-old"), ("openaicompatible", "ollama"),
                                                ("openaicompatible", "openai")])
 async def test_every_type_speaks_to_its_server(make, call, kind, flavour):
     async with FakeVendor(flavour=flavour, models=["m"]) as vendor:
