@@ -62,7 +62,7 @@ async def test_formats_and_images_are_taken(client):
 async def test_embeddings_and_the_list_of_models(client):
     answer = await client.embed("nomic-embed-text", ["a", "b"], dimensions=4)
     assert ([len(each) for each in answer.embeddings], answer.prompt_eval_count) == ([4, 4], 8)
-    assert [each.model for each in (await client.list()).models][0] == "llama3.2:latest"
+    assert (await client.list()).models[0].model == "llama3.2:latest"
 
 
 async def test_errors_are_the_sdks_exceptions(client, vendor):

@@ -137,7 +137,7 @@ def _check_chat(body: Mapping[str, Any]) -> None:
         raise Refused(400, "json: cannot unmarshal into Go struct field ChatRequest.options of type map[string]interface {}")
     for name, kind in (("num_predict", int), ("seed", int), ("temperature", (int, float)), ("stop", list)):
         if name in (body.get("options") or {}) and not isinstance(body["options"][name], kind):
-            raise Refused(400, f"option \"{name}\" must be of another type")
+            raise Refused(400, f'option "{name}" must be of another type')
     for message in body.get("messages") or ():
         if message.get("role") not in ("system", "user", "assistant", "tool") or not isinstance(message.get("content", ""), str):
             raise Refused(400, "json: cannot unmarshal into Go struct field ChatRequest.messages.content of type string")
