@@ -22,21 +22,22 @@ from .base import (
     rules,
 )
 
-ProviderType = Literal["openai", "azureopenai", "cohere", "ollama", "vllm", "openaicompatible"]
+ProviderType = Literal["openai", "azureopenai", "google", "vertexai", "cohere", "ollama", "vllm", "openaicompatible"]
 Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings", "responses"]
 Strategy = Literal["priority", "weighted"]
 AzureAuth = Literal["apiKey", "entra"]
 
 DEFAULT_ENDPOINTS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
+    "google": "https://generativelanguage.googleapis.com",
     "cohere": "https://api.cohere.com",
     "ollama": "http://localhost:11434",
     "vllm": "http://localhost:8000/v1",
 }
-"""Where a type lives when ``endpoint`` is omitted: the vendor SDK's base URL. The others have none."""
+"""Where a type lives when ``endpoint`` is omitted: the vendor SDK's base URL. The others have none, or one for each location."""
 
 RESERVED_HEADERS = frozenset({
-    "authorization", "api-key", "x-api-key", "host", "content-length", "content-type", "transfer-encoding",
+    "authorization", "api-key", "x-api-key", "x-goog-api-key", "host", "content-length", "content-type", "transfer-encoding",
     "connection", "proxy-authorization", "te", "upgrade", "accept-encoding", "traceparent", "tracestate"})
 """Headers a pool may not set: credentials belong in a Secret, framing belongs to HTTP, tracing to the runtime."""
 
@@ -160,27 +161,49 @@ class AzureOpenAI(Contract):
             "expires within hours, so something must renew it in the Secret. Default `apiKey`.")] = "apiKey"
 
 
+class VertexAI(Contract):
+    """Where on Google Cloud the models of type `vertexai` are."""
+
+    project: Annotated[
+        str, hot("Id or number of the Google Cloud project that is billed."),
+        Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.:]*[a-z0-9])?$")]
+    location: Annotated[
+        str,
+        hot("Region, multi-region (`us`, `eu`) or `global`. Default `global`, which has the most capacity but no say in where data "
+            "is processed, and not all models for embeddings."),
+        Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = "global"
+
+    @property
+    def endpoint(self) -> str:
+        """The location's own host (Google Cloud, "Locations": `global` and the multi-regions differ from regions)."""
+        if self.location == "global":
+            return "https://aiplatform.googleapis.com"
+
+
 class Provider(Contract):
     """One upstream account or endpoint of one vendor type."""
 
     model_config = rules(
         ("self.type != 'openaicompatible' || has(self.endpoint)", "endpoint is required for type openaicompatible", ".endpoint"),
-        ("self.type != 'azureopenai' || has(self.endpoint)", "endpoint is required for type azureopenai", ".endpoint"))
+        ("self.type != 'azureopenai' || has(self.endpoint)", "endpoint is required for type azureopenai", ".endpoint"),
+        ("self.type != 'vertexai' || has(self.vertexai)", "vertexai is required for type vertexai", ".vertexai"))
 
     name: Annotated[Name, hot("Name of the provider, unique in its pool; it is a metric label.")]
     type: Annotated[
         ProviderType,
-        hot("Vendor: `openai`, `azureopenai`, `cohere`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
+        hot("Vendor: `openai`, `azureopenai`, `google` (Gemini API), `vertexai` (Gemini on Google Cloud), `cohere`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
     endpoint: Annotated[
         Url | None,
         hot("The vendor SDK's base URL; a trailing `/v1` or `/v2` is accepted and never doubled. Default: that of the type; "
-            "`azureopenai` (the resource's, `https://NAME.openai.azure.com`) and `openaicompatible` have none.")] = None
+            "`azureopenai` (the resource's, `https://NAME.openai.azure.com`) and `openaicompatible` have none, `vertexai` one for each location.")] = None
     azureopenai: Annotated[
         AzureOpenAI | None, hot("What type `azureopenai` can be told, and no other reads. Default: all defaults.")] = None
+    vertexai: Annotated[
+        VertexAI | None, hot("What type `vertexai` needs, and no other reads. Default: none.")] = None
     credentials_secret_ref: Annotated[
         SecretKeyRef | None,
-        hot("Where the API key is. Default: no key is sent. A missing key takes this provider out while the others "
-            "serve.")] = None
+        hot("Where the API key is; for `vertexai` the JSON key of a service account. Default: no key is sent; `vertexai` gets its tokens "
+            "from the metadata server (workload identity). A missing key takes this provider out while the others serve.")] = None
     headers: Annotated[
         dict[str, HeaderValue],
         hot("Extra literal headers for each call, for example `OpenAI-Organization`. Credentials do not belong here."),
@@ -210,6 +233,8 @@ class Provider(Contract):
     @property
     def base_url(self) -> str:
         """The endpoint in force, without a trailing slash."""
+        if self.endpoint is None and self.vertexai is not None and self.type == "vertexai":
+            return self.vertexai.endpoint
         return (self.endpoint or DEFAULT_ENDPOINTS[self.type]).rstrip("/")
 
     @property
@@ -219,7 +244,10 @@ class Provider(Contract):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.type not in DEFAULT_ENDPOINTS and self.endpoint is None:
+        if self.type == "vertexai":
+            if self.vertexai is None:
+                raise ValueError("vertexai is required for type vertexai")
+        elif self.type not in DEFAULT_ENDPOINTS and self.endpoint is None:
             raise ValueError(f"endpoint is required for type {self.type}")
         taken = [name for name in self.headers if name.lower() in RESERVED_HEADERS]
         if taken:

@@ -289,5 +289,5 @@ def _is_same(old: Provider | None, new: Provider, model: str, region: str) -> bo
 
 
 def _address(provider: Provider) -> tuple[object, ...]:
-    return (provider.type, provider.base_url, provider.proxy_url, provider.headers, provider.credentials_secret_ref,
+    return (provider.type, provider.base_url, provider.vertexai, provider.proxy_url, provider.headers, provider.credentials_secret_ref,
             provider.ca_bundle_secret_ref)

@@ -16,6 +16,12 @@ from stratarouter_runtime.wire.answers import AnswerError, VendorError
 from .retry_after import retry_after
 
 BY_CODE: Mapping[str, Failure] = {
+    # Google's names of status, and the reasons in its ErrorInfo.
+    **dict.fromkeys(("api_key_invalid", "api_key_expired", "service_disabled", "consumer_suspended", "consumer_invalid",
+                     "api_key_service_blocked", "user_project_denied", "location_policy_violated", "unauthenticated",
+                     "permission_denied"), Failure.UNAUTHORIZED),
+    "billing_disabled": Failure.QUOTA_EXHAUSTED, "resource_exhausted": Failure.RATE_LIMITED, "unavailable": Failure.OVERLOADED,
+    "deadline_exceeded": Failure.TIMEOUT, "not_found": Failure.NOT_FOUND,
     **dict.fromkeys(("context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded",
                      "exceed_context_size_error"), Failure.CONTEXT_LENGTH),
     **dict.fromkeys(("content_policy_violation", "content_filter", "content_filter_error", "moderation_blocked",
@@ -41,14 +47,15 @@ BY_STATUS: Mapping[int, Failure] = {
     429: Failure.RATE_LIMITED, 503: Failure.OVERLOADED, 529: Failure.OVERLOADED}
 
 BY_GENERAL_TYPE: Mapping[str, Failure] = {
-    "invalid_request_error": Failure.INVALID_REQUEST, "badrequesterror": Failure.INVALID_REQUEST}
+    "invalid_request_error": Failure.INVALID_REQUEST, "invalid_argument": Failure.INVALID_REQUEST, "badrequesterror": Failure.INVALID_REQUEST}
 """By type alone, for errors that come without a status (inside a 200, in mid-stream)."""
 
-_CONTEXT = re.compile(r"maximum context length|context (length|window|size)|prompt is too long|too many tokens", re.IGNORECASE)
+_CONTEXT = re.compile(r"maximum context length|context (length|window|size)|prompt is too long|too many tokens"
+                      r"|exceeds the maximum number of tokens", re.IGNORECASE)
 """Local servers give no code for it, only words."""
 
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>)\]]+", re.IGNORECASE)
-_KEY = re.compile(r"\bBearer\s+\S+|\b(?:sk|gsk|xai)[-_][A-Za-z0-9*_.-]{8,}|\bAIza[A-Za-z0-9_-]{20,}"
+_KEY = re.compile(r"\bBearer\s+\S+|\b(?:sk|gsk|xai)[-_][A-Za-z0-9*_.-]{8,}|\b(?:AIza|ya29\.|AQ\.)[A-Za-z0-9_.-]{20,}"
                   r"|\b(?:org|proj|user)[-_][A-Za-z0-9]{16,}", re.IGNORECASE)
 """Keys as vendors write them, masked ones too, and the ids of accounts."""
 

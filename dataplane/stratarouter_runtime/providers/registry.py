@@ -11,12 +11,15 @@ from stratarouter_runtime.model.provider import Provider
 
 from .azureopenai import AzureOpenAIProvider
 from .cohere import CohereProvider
+from .google import GoogleProvider
 from .ollama import OllamaProvider
 from .openai import OpenAIProvider
 from .openaicompatible import OpenAICompatibleProvider
+from .vertexai import VertexAIProvider
 from .vllm import VllmProvider
 
 PROVIDERS: Mapping[ProviderType, Callable[..., Provider]] = {
+    "google": GoogleProvider, "vertexai": VertexAIProvider,
     "openai": OpenAIProvider, "azureopenai": AzureOpenAIProvider, "cohere": CohereProvider, "openaicompatible": OpenAICompatibleProvider,
     "vllm": VllmProvider, "ollama": OllamaProvider}
 """Every type of the configuration contract."""
