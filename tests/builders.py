@@ -162,6 +162,7 @@ FULL_POOL: Document = {
     "providers": [{
         "name": "primary", "type": "vllm", "endpoint": "https://vendor.example/v1",
         "azureopenai": {"apiVersion": "2024-10-21", "auth": "entra"},
+        "vertexai": {"project": "billed", "location": "europe-west4"},
         "credentialsSecretRef": {"name": "vendor", "key": "apiKey"}, "headers": {"OpenAI-Organization": "org"},
         "proxyUrl": "http://proxy:3128", "caBundleSecretRef": {"name": "ca", "key": "ca.crt"}, "region": "eu",
         "priority": 1, "weight": 50,

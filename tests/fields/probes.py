@@ -398,6 +398,17 @@ def endpoint(second: bool) -> dict[str, Any]:
     return {"primary": lambda one, other: {"endpoint": (other if second else one).base_url}}
 
 
+def placed(**block: str) -> dict[str, Any]:
+    return {"primary": {"type": "vertexai", "vertexai": block}}
+
+
+async def vertex_url(world: World) -> str:
+    """What of the place the primary's calls name in their URL."""
+    vertex = world.pod.server.runtime.parts.engine._providers["chat", "primary"]
+    call = vertex.chat_call(ChatRequest({"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}]}), "gemini", stream=False)
+    return str(call.url).partition("/projects/")[2].partition("/publishers/")[0]
+
+
 async def dear(world: World) -> bool:
     return float(await cost(world) or 0) > 0.01
 
@@ -499,6 +510,10 @@ PROBES: dict[str, Probe] = {
     "ProviderPool.providers[].name": Probe({}, {"primary": {"name": "renamed"}}, provider, "primary", "renamed"),
     "ProviderPool.providers[].type": Probe({}, {"primary": {"type": "vllm"}}, cost, None, "0"),
     "ProviderPool.providers[].endpoint": Probe(endpoint(False), endpoint(True), received, (1, 0), (0, 1)),
+    "ProviderPool.providers[].vertexai.project": Probe(
+        placed(project="one"), placed(project="other"), vertex_url, "one/locations/global", "other/locations/global"),
+    "ProviderPool.providers[].vertexai.location": Probe(
+        placed(project="one", location="us"), placed(project="one", location="eu"), vertex_url, "one/locations/us", "one/locations/eu"),
     "ProviderPool.providers[].credentialsSecretRef.key": Probe(
         {}, {"primary": {"credentialsSecretRef": {"name": "vendor", "key": "other"}}}, provider, "primary", "second"),
     "ProviderPool.providers[].azureopenai.apiVersion": Probe(

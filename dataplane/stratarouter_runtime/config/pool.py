@@ -178,6 +178,9 @@ class VertexAI(Contract):
         """The location's own host (Google Cloud, "Locations": `global` and the multi-regions differ from regions)."""
         if self.location == "global":
             return "https://aiplatform.googleapis.com"
+        if self.location in ("us", "eu"):
+            return f"https://aiplatform.{self.location}.rep.googleapis.com"
+        return f"https://{self.location}-aiplatform.googleapis.com"
 
 
 class Provider(Contract):

@@ -175,7 +175,7 @@ class _Config:
                 self._leave(f"extra_body.{name}", "only extra_body.google is for Gemini")
         for name, setting in google.items():
             if name == "thinking_config" and isinstance(setting, Mapping):
-                self._think(setting)
+                self._think({_camel(key): each for key, each in setting.items()})
             elif name in _BESIDE:
                 self.beside[_BESIDE[name]] = setting
             else:
@@ -193,6 +193,11 @@ class _Config:
 _BESIDE: Mapping[str, str] = {"cached_content": "cachedContent", "safety_settings": "safetySettings"}
 _SPECIAL = frozenset({"stop", "seed", "logprobs", "top_logprobs", "parallel_tool_calls", "modalities", "response_format",
                       "reasoning_effort", "thinking", "extra_body", "max_tokens", "max_completion_tokens"})
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _asks_nothing(name: str, value: Any) -> bool:

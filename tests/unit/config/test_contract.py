@@ -122,6 +122,7 @@ BREAKS = {
         runtime(), pool("chat", {key: value for key, value in provider(type="azureopenai").items() if key != "endpoint"})),
     "endpoint is required for type openaicompatible": lambda: (
         runtime(), pool("chat", {key: value for key, value in provider().items() if key != "endpoint"})),
+    "vertexai is required for type vertexai": lambda: (runtime(), pool("chat", provider(type="vertexai"))),
 }
 
 

@@ -9,8 +9,9 @@ from stratarouter_runtime.config import Provider as ProviderConfig
 from stratarouter_runtime.providers import PROVIDERS, create_provider
 
 
-def base_url(kind, endpoint=None):
-    fields = {"name": "p", "type": kind, "models": [{"name": "m"}]} | ({"endpoint": endpoint} if endpoint else {})
+def base_url(kind, endpoint=None, location="europe-west4"):
+    fields = {"name": "p", "type": kind, "models": [{"name": "m"}], "vertexai": {"project": "p", "location": location}} | (
+        {"endpoint": endpoint} if endpoint else {})
     return PROVIDERS[kind].base_url(ProviderConfig.model_validate(fields))
 
 
@@ -29,14 +30,26 @@ def base_url(kind, endpoint=None):
     ("openaicompatible", "https://generativelanguage.googleapis.com/v1beta/openai/",
      "https://generativelanguage.googleapis.com/v1beta/openai"),
     ("openaicompatible", "https://open.example/api/paas/v4", "https://open.example/api/paas/v4"),
+    ("google", None, "https://generativelanguage.googleapis.com/v1beta"), ("google", "https://gw.example/v1", "https://gw.example/v1"),
+    ("google", "https://gw.example/gemini/", "https://gw.example/gemini/v1beta"),
+    ("vertexai", None, "https://europe-west4-aiplatform.googleapis.com/v1"), ("vertexai", "https://psc.example", "https://psc.example/v1"),
+    ("vertexai", "https://psc.example/v1beta1", "https://psc.example/v1beta1"),
 ])
 def test_the_endpoint_is_what_the_vendors_sdk_takes(kind, endpoint, base):
     assert base_url(kind, endpoint) == base
 
 
+@pytest.mark.parametrize(("location", "base"), [
+    ("global", "https://aiplatform.googleapis.com/v1"), ("eu", "https://aiplatform.eu.rep.googleapis.com/v1"),
+    ("us-central1", "https://us-central1-aiplatform.googleapis.com/v1")])
+def test_each_location_of_google_cloud_has_its_host(location, base):
+    assert base_url("vertexai", location=location) == base
+
+
 @pytest.mark.parametrize("kind", sorted(PROVIDERS))
 def test_every_type_can_be_made_without_a_running_loop(kind):
-    config = ProviderConfig.model_validate({"name": "p", "type": kind, "endpoint": "http://x", "models": [{"name": "m"}]})
+    config = ProviderConfig.model_validate({"name": "p", "type": kind, "endpoint": "http://x", "models": [{"name": "m"}],
+                                            "vertexai": {"project": "p"}})
     assert isinstance(create_provider(config), PROVIDERS[kind])
 
 
