@@ -11,7 +11,7 @@ from typing import Any
 from stratarouter_runtime.model.plan import Candidate
 from stratarouter_runtime.model.request import ChatRequest, Request
 
-from . import cohere_request, openai_support
+from . import cohere_request, gemini_embeddings, gemini_request, openai_support
 from .support import Unsupported
 
 Telling = Callable[[Mapping[str, Any]], Sequence[Unsupported]]
@@ -25,10 +25,12 @@ def texts_only(body: Mapping[str, Any]) -> list[Unsupported]:
     return left if body.get("user") is None else [*left, Unsupported("user", "it has no such parameter", hint=True)]
 
 
-CHAT: Mapping[str, Telling] = {"cohere": cohere_request.unsupported}
+CHAT: Mapping[str, Telling] = {
+    "cohere": cohere_request.unsupported, "google": gemini_request.unsupported, "vertexai": gemini_request.unsupported}
 """Of chat requests, by the provider's type."""
 
-EMBEDDINGS: Mapping[str, Telling] = {"cohere": texts_only}
+EMBEDDINGS: Mapping[str, Telling] = {
+    "cohere": texts_only, "google": gemini_embeddings.unsupported, "vertexai": gemini_embeddings.unsupported}
 """Of requests for embeddings."""
 
 BY_MODEL: Mapping[str, Callable[..., Sequence[Unsupported]]] = {

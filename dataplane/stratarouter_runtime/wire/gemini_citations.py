@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .gemini_values import items, mapping, objects, text
+from .reading import inner, items, objects, text
 
 _SOURCES = ("web", "retrievedContext", "maps")
 
 
 def annotations_of(candidate: Mapping[str, Any], said: str) -> dict[str, Any]:
     """``annotations`` and ``extra_content`` of a message whose whole text is ``said``; empty where it rests on nothing named."""
-    grounding = mapping(candidate.get("groundingMetadata"))
-    citations = mapping(candidate.get("citationMetadata"))
+    grounding = inner(candidate.get("groundingMetadata"))
+    citations = inner(candidate.get("citationMetadata"))
     if not grounding and not citations:
         return {}
     raw = said.encode("utf-8", "replace")
@@ -30,9 +30,9 @@ def annotations_of(candidate: Mapping[str, Any], said: str) -> dict[str, Any]:
 
 def _grounded(grounding: Mapping[str, Any], raw: bytes) -> Iterator[dict[str, Any]]:
     chunks = [_source(chunk) for chunk in items(grounding.get("groundingChunks"))]
-    supports = objects(grounding.get("groundingSupports"))
+    supports = list(objects(grounding.get("groundingSupports")))
     for support in supports:
-        segment = mapping(support.get("segment"))
+        segment = inner(support.get("segment"))
         for number in items(support.get("groundingChunkIndices")):
             source = chunks[number] if type(number) is int and 0 <= number < len(chunks) else None
             if source is not None:
@@ -43,13 +43,13 @@ def _grounded(grounding: Mapping[str, Any], raw: bytes) -> Iterator[dict[str, An
 
 def _cited(citations: Mapping[str, Any], raw: bytes) -> Iterator[dict[str, Any]]:
     # The Gemini API and Vertex AI name the list differently.
-    for each in objects(citations.get("citationSources")) or objects(citations.get("citations")):
+    for each in objects(citations.get("citationSources") or citations.get("citations")):
         if text(each.get("uri")):
             yield _annotation(each, each, raw)
 
 
 def _source(chunk: Any) -> Mapping[str, Any] | None:
-    return next((mapping(mapping(chunk).get(kind)) for kind in _SOURCES if text(mapping(mapping(chunk).get(kind)).get("uri"))), None)
+    return next((inner(inner(chunk).get(kind)) for kind in _SOURCES if text(inner(inner(chunk).get(kind)).get("uri"))), None)
 
 
 def _annotation(source: Mapping[str, Any], segment: Mapping[str, Any], raw: bytes) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import gemini_media as media
 from . import gemini_thoughts as thoughts
-from .gemini_values import items, mapping, objects, parsed, text
+from .reading import inner, items, objects, parsed, text
 from .support import Unsupported
 
 Part = dict[str, Any]
@@ -37,7 +37,7 @@ class Contents:
         self._answering = False
         """Whether the last content has results of calls."""
         for index, message in enumerate(items(messages)):
-            self._add(mapping(message), f"messages[{index}]")
+            self._add(inner(message), f"messages[{index}]")
         if not self.contents and self.system:
             # Instructions alone are no conversation: asked like this, they are what the user says.
             self.contents, self.system = [{"role": "user", "parts": self.system}], []
@@ -71,7 +71,7 @@ class Contents:
         found = []
         for index, part in enumerate(items(content)):
             place = f"{where}.content[{index}]"
-            made = self._part(mapping(part), place, only_text=only_text)
+            made = self._part(inner(part), place, only_text=only_text)
             if made is not None:
                 found.append(made)
         # An empty text beside others is no part that Gemini takes.
@@ -96,7 +96,7 @@ class Contents:
         if isinstance(made, str):
             self._leave(where, made)
             return None
-        if kind == "image_url" and mapping(part.get("image_url")).get("detail") not in (None, "auto"):
+        if kind == "image_url" and inner(part.get("image_url")).get("detail") not in (None, "auto"):
             self._leave(f"{where}.image_url.detail", "Gemini chooses the resolution of an image itself", hint=True)
         return made
 
@@ -181,12 +181,12 @@ def _video(part: Mapping[str, Any]) -> Part | str:
 
 
 def _located(given: Any, fallback: str) -> Part | str:
-    url = text(given) or text(mapping(given).get("url"))
+    url = text(given) or text(inner(given).get("url"))
     return media.of_url(url, fallback) or "Gemini reads only data: URLs and https:// and gs:// addresses"
 
 
 def _audio(part: Mapping[str, Any]) -> Part | str:
-    given = mapping(part.get("input_audio"))
+    given = inner(part.get("input_audio"))
     kind = media.AUDIO.get(text(given.get("format")).lower())
     if kind is None or not text(given.get("data")):
         return "Gemini takes no sound in that format"
@@ -194,7 +194,7 @@ def _audio(part: Mapping[str, Any]) -> Part | str:
 
 
 def _file(part: Mapping[str, Any]) -> Part | str:
-    given = mapping(part.get("file"))
+    given = inner(part.get("file"))
     data, name, ident = text(given.get("file_data")), text(given.get("filename")), text(given.get("file_id"))
     if data:
         kind = media.type_of(name) or "application/pdf"

@@ -19,8 +19,8 @@ from stratarouter_runtime.model.response import EmbeddingsResponse, Usage
 
 from .answers import bad_answer, reported
 from .gemini_errors import error_in
-from .gemini_values import items, mapping, objects, text
 from .openai_embeddings import encode
+from .reading import inner, items, objects, text
 from .support import Unsupported
 
 BATCH = 100
@@ -157,10 +157,10 @@ def _object(raw: bytes) -> Mapping[str, Any]:
 def _rows(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The embeddings of one answer, whatever method it answers."""
     if "predictions" in body:
-        return [mapping(each.get("embeddings")) for each in objects(body["predictions"])]
+        return [inner(each.get("embeddings")) for each in objects(body["predictions"])]
     if "embeddings" in body:
-        return objects(body["embeddings"])
-    return [mapping(body.get("embedding"))] if "embedding" in body else []
+        return list(objects(body["embeddings"]))
+    return [inner(body.get("embedding"))] if "embedding" in body else []
 
 
 def _vectors(body: Mapping[str, Any]) -> list[list[Any]]:
@@ -171,8 +171,8 @@ def _vectors(body: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _tokens(body: Mapping[str, Any]) -> int:
-    told = mapping(body.get("usageMetadata")).get("promptTokenCount")
-    counts = [told] if told is not None else [mapping(row.get("statistics")).get(name)
+    told = inner(body.get("usageMetadata")).get("promptTokenCount")
+    counts = [told] if told is not None else [inner(row.get("statistics")).get(name)
                                               for row in _rows(body) for name in ("token_count", "tokenCount")]
     # Vertex AI counts in decimals.
     return sum(int(each) for each in counts if isinstance(each, int | float) and each > 0)

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from .answers import VendorError
-from .gemini_values import mapping, objects, text
 from .openai_errors import MAX_MESSAGE
+from .reading import inner, objects, text
 
 LONGEST_WAIT = 86_400.0
 """Seconds; nothing here plans further ahead."""
@@ -44,10 +44,10 @@ def error_in(body: Any) -> VendorError | None:
     """The error that a reply or an event consists of, None where it is none."""
     if isinstance(body, list):
         return next((error for error in map(error_in, body[:8]) if error is not None), None)
-    error = mapping(body).get("error")
+    error = inner(body).get("error")
     if isinstance(error, str) and error:
         # As the token endpoint and some proxies write it.
-        return VendorError(message=_cut(text(mapping(body).get("error_description")) or error), type=_cut(error))
+        return VendorError(message=_cut(text(inner(body).get("error_description")) or error), type=_cut(error))
     if not isinstance(error, Mapping) or not error:
         return None
     message, status, code = text(error.get("message")), text(error.get("status")), error.get("code")

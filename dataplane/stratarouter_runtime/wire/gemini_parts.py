@@ -13,7 +13,7 @@ import orjson
 
 from . import gemini_thoughts as thoughts
 from .answers import AnswerError, VendorError, bad_answer, reported
-from .gemini_values import count, items, mapping, objects, text
+from .reading import count, inner, items, objects, text
 
 FILTERED = frozenset({
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",
@@ -37,7 +37,7 @@ class Calls:
 
     def of(self, part: Mapping[str, Any]) -> dict[str, Any]:
         """A ``functionCall`` part as a tool call, with its ``index`` first."""
-        call, index = mapping(part["functionCall"]), self.count
+        call, index = inner(part["functionCall"]), self.count
         self.count += 1
         name, args = text(call.get("name")), call.get("args")
         ident = text(call.get("id")) or "call_" + hashlib.sha256(f"{self._answer} {index}".encode()).hexdigest()[:24]
@@ -96,7 +96,7 @@ def native_of(reason: str) -> dict[str, str]:
 
 def blocked(body: Mapping[str, Any]) -> AnswerError | None:
     """The error of an answer that has no candidates because the prompt was refused."""
-    feedback = mapping(body.get("promptFeedback"))
+    feedback = inner(body.get("promptFeedback"))
     reason = text(feedback.get("blockReason"))
     if not reason:
         return None
@@ -122,11 +122,11 @@ def usage_of(metadata: Any) -> dict[str, Any] | None:
 
 def logprobs_of(result: Any) -> dict[str, Any] | None:
     """``logprobsResult`` as OpenAI's log probabilities."""
-    chosen = objects(mapping(result).get("chosenCandidates"))
+    chosen = list(objects(inner(result).get("chosenCandidates")))
     if not chosen:
         return None
-    tops = items(mapping(result).get("topCandidates"))
-    return {"content": [{**_token(each), "top_logprobs": [_token(top) for top in objects(mapping(tops[place]).get("candidates"))]
+    tops = items(inner(result).get("topCandidates"))
+    return {"content": [{**_token(each), "top_logprobs": [_token(top) for top in objects(inner(tops[place]).get("candidates"))]
                          if place < len(tops) else []} for place, each in enumerate(chosen)], "refusal": None}
 
 
@@ -141,7 +141,7 @@ def _spoken(details: Any) -> int:
 
 
 def _picture(part: Mapping[str, Any]) -> dict[str, Any] | None:
-    inline = mapping(part.get("inlineData"))
+    inline = inner(part.get("inlineData"))
     kind, data = text(inline.get("mimeType")), text(inline.get("data"))
     if not kind.startswith("image/") or not data or part.get("thought"):
         return None
@@ -150,6 +150,6 @@ def _picture(part: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _shown(part: Mapping[str, Any]) -> str:
     """Code that the vendor ran, and its output, as text."""
-    code = text(mapping(part.get("executableCode")).get("code"))
-    output = text(mapping(part.get("codeExecutionResult")).get("output"))
+    code = text(inner(part.get("executableCode")).get("code"))
+    output = text(inner(part.get("codeExecutionResult")).get("output"))
     return f"```python\n{code}\n```\n" if code else f"```\n{output}\n```\n" if output else ""

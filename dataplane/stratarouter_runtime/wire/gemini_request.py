@@ -14,7 +14,7 @@ import orjson
 from . import gemini_thoughts as thoughts
 from .gemini_contents import Contents
 from .gemini_tools import choice_of, tools_of
-from .gemini_values import items, mapping, text
+from .reading import inner, items, text
 from .support import Unsupported
 
 MAX_STOPS = 5
@@ -28,7 +28,7 @@ _HINTS: Mapping[str, str] = {
     "user": "Gemini knows no end users", "metadata": "Gemini keeps no metadata", "store": "Gemini keeps no answers",
     "service_tier": "Gemini has other tiers", "prediction": "Gemini takes no predicted output",
     "prompt_cache_key": "Gemini caches by itself", "prompt_cache_retention": "Gemini caches by itself",
-    "safety_identifier": "Gemini knows no end users"}
+    "safety_identifier": "Gemini knows no end users", "verbosity": "Gemini's answers have no such setting"}
 _NOTHING_ASKED: Mapping[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"), "store": (False,), "logit_bias": ({},), "verbosity": ("medium",), "metadata": ({},),
     "parallel_tool_calls": (True,), "functions": ([],), "function_call": ("auto", "none")}
@@ -131,10 +131,10 @@ class _Config:
             self.made["responseModalities"] = [each.upper() for each in wanted]
 
     def _response_format(self, value: Any) -> None:
-        kind = mapping(value).get("type")
+        kind = inner(value).get("type")
         if kind == "text":
             return
-        schema = mapping(mapping(value).get("json_schema")).get("schema")
+        schema = inner(inner(value).get("json_schema")).get("schema")
         if kind == "json_object" or (kind == "json_schema" and schema is None):
             self.made["responseMimeType"] = "application/json"
         elif kind == "json_schema" and isinstance(schema, Mapping):
@@ -156,7 +156,7 @@ class _Config:
 
     def _thinking(self, value: Any) -> None:
         """As Anthropic's API says it: on with a budget, on without one, off."""
-        kind, budget = mapping(value).get("type"), mapping(value).get("budget_tokens")
+        kind, budget = inner(value).get("type"), inner(value).get("budget_tokens")
         if kind == "enabled" and isinstance(budget, int):
             self._think({"thinkingBudget": budget, "includeThoughts": True})
         elif kind in ("enabled", "adaptive"):
@@ -168,8 +168,8 @@ class _Config:
 
     def _extra_body(self, value: Any) -> None:
         """``extra_body.google``, as Google's own OpenAI-compatible API takes it."""
-        given = mapping(value)
-        google = mapping(given.get("google"))
+        given = inner(value)
+        google = inner(given.get("google"))
         for name in given:
             if name != "google":
                 self._leave(f"extra_body.{name}", "only extra_body.google is for Gemini")

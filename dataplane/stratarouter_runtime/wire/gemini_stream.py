@@ -20,7 +20,7 @@ from . import nesting, sse
 from .answers import AnswerError, bad_answer, reported
 from .gemini_citations import annotations_of
 from .gemini_errors import error_in
-from .gemini_values import items, mapping, text
+from .reading import inner, items, text
 
 _CONTENT, _PREAMBLE = EventKind.CONTENT, EventKind.PREAMBLE
 
@@ -137,7 +137,7 @@ class GeminiStream:
         events.append(self._event(kind, {"choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}]}))
 
     def _delta(self, body: Mapping[str, Any], candidate: Candidate) -> dict[str, Any]:
-        found = items(mapping(body.get("content")).get("parts"))
+        found = items(inner(body.get("content")).get("parts"))
         # Nearly every event is one piece of text.
         part = found[0] if len(found) == 1 else None
         words = part.get("text") if type(part) is dict and len(part) == 1 else None

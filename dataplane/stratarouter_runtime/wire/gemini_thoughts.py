@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .gemini_values import mapping, objects, text
+from .reading import inner, objects, text
 
 FORMAT = "google-gemini-v1"
 
@@ -35,7 +35,7 @@ def detail_of(signature: str) -> dict[str, Any]:
 
 def of_call(call: Mapping[str, Any], message: Mapping[str, Any]) -> str:
     """The signature of a tool call; empty for none."""
-    own = text(mapping(mapping(call.get("extra_content")).get("google")).get("thought_signature"))
+    own = text(inner(inner(call.get("extra_content")).get("google")).get("thought_signature"))
     if own:
         return own
     return next((text(each.get("data")) for each in _ours(message) if each.get("id") and each.get("id") == call.get("id")), "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .gemini_values import items, mapping, objects, text
+from .reading import inner, items, objects, text
 from .support import Unsupported
 
 _MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
@@ -19,8 +19,8 @@ def tools_of(body: Mapping[str, Any], left_out: list[Unsupported]) -> list[dict[
     """``tools`` of the request: the functions, and the search where it is asked for."""
     declared = []
     for index, tool in enumerate(items(body.get("tools"))):
-        function = mapping(tool).get("function")
-        if mapping(tool).get("type", "function") != "function" or not isinstance(function, Mapping):
+        function = inner(tool).get("function")
+        if inner(tool).get("type", "function") != "function" or not isinstance(function, Mapping):
             left_out.append(Unsupported(f"tools[{index}]", "Gemini takes only functions as tools"))
         else:
             declared.append(_declaration(function))
@@ -28,7 +28,7 @@ def tools_of(body: Mapping[str, Any], left_out: list[Unsupported]) -> list[dict[
     search = body.get("web_search_options")
     if search is not None:
         left_out += [Unsupported(f"web_search_options.{name}", "Gemini's search has no such option", hint=True)
-                     for name, value in mapping(search).items() if value is not None]
+                     for name, value in inner(search).items() if value is not None]
         found.append({"googleSearch": {}})
     return found
 
@@ -61,18 +61,18 @@ def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
 
 def _strict(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """``strict`` functions: their calls must fit their schema, which is a mode of its own."""
-    strict = any(mapping(tool.get("function")).get("strict") is True for tool in objects(body.get("tools")))
+    strict = any(inner(tool.get("function")).get("strict") is True for tool in objects(body.get("tools")))
     return {"mode": "VALIDATED"} if strict else None
 
 
 def _narrowed(given: Mapping[str, Any]) -> dict[str, Any] | None:
     """One function, or some of them."""
     if given.get("type") == "function":
-        name = text(mapping(given.get("function")).get("name"))
+        name = text(inner(given.get("function")).get("name"))
         return {"mode": "ANY", "allowedFunctionNames": [name]} if name else None
     if given.get("type") == "allowed_tools":
-        allowed = mapping(given.get("allowed_tools"))
-        names = [text(mapping(tool.get("function")).get("name")) for tool in objects(allowed.get("tools"))]
+        allowed = inner(given.get("allowed_tools"))
+        names = [text(inner(tool.get("function")).get("name")) for tool in objects(allowed.get("tools"))]
         if names and all(names):
             # Names may only be given together with a mode that keeps to schemas.
             return {"mode": "ANY" if allowed.get("mode") == "required" else "VALIDATED", "allowedFunctionNames": names}

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
+from . import nesting
+
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -36,3 +40,18 @@ def objects(value: Any) -> Iterator[Mapping[str, Any]]:
         yield value
     elif isinstance(value, list | tuple):
         yield from (each for each in value if isinstance(each, Mapping))
+
+
+def items(value: Any) -> list[Any]:
+    """A list; empty for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def parsed(value: str) -> Any:
+    """JSON in a text; None where it is none, or too deep to be written again."""
+    try:
+        raw = value.encode()
+        found = orjson.loads(raw)
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return None
+    return None if nesting.too_deep(found, raw) else found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from builders import Document, model, pool, provider, put, runtime
-from stratarouter_runtime.config import ConfigError, Snapshot
+from stratarouter_runtime.config import ConfigError, ProviderType, Snapshot
 
 LABEL = "String should match pattern '^[a-z]([-a-z0-9]*[a-z0-9])?$'"
 URL = r"String should match pattern '^https?://[^\s/?#@]+[^\s?#@]*$'"
@@ -93,6 +93,7 @@ def test_a_runtime_config_is_refused_by_the_field(path: str, value: Any, message
     error = refused({**document, "spec": put(document["spec"], path, value)})
     assert (error.reason, error.problems) == ("InvalidSpec", (f"RuntimeConfig/assistant: {message}",))
 
+TYPES = " or ".join(", ".join(map(repr, get_args(ProviderType))).rsplit(", ", 1))
 
 POOL: list[tuple[str, Any, str]] = [
     ("strategy", "best", "spec.strategy: Input should be 'priority' or 'weighted'"),
@@ -101,9 +102,13 @@ POOL: list[tuple[str, Any, str]] = [
     ("providers", [provider(f"p{number}") for number in range(33)],
      "spec.providers: Tuple should have at most 32 items after validation, not 33"),
     ("providers[].name", "A", f"spec.providers[0].name: {LABEL}"),
-    ("providers[].type", "bard", "spec.providers[0].type: Input should be 'openai', 'azureopenai', 'cohere', 'ollama', 'vllm' or 'openaicompatible'"),
+    ("providers[].type", "bard", f"spec.providers[0].type: Input should be {TYPES}"),
     ("providers", [{"name": "p", "type": "openaicompatible", "models": [model()]}],
      "spec.providers[0]: endpoint is required for type openaicompatible"),
+    ("providers", [provider(type="vertexai")], "spec.providers[0]: vertexai is required for type vertexai"),
+    ("providers[].vertexai", {"project": "P"}, "spec.providers[0].vertexai.project: String should match pattern '^[a-z0-9]([-a-z0-9.:]*[a-z0-9])?$'"),
+    ("providers[].vertexai", {"project": "p", "location": "eu/west"},
+     "spec.providers[0].vertexai.location: String should match pattern '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'"),
     ("providers[].endpoint", "ftp://x", f"spec.providers[0].endpoint: {URL}"),
     ("providers[].endpoint", "http://user:password@x/v1", f"spec.providers[0].endpoint: {URL}"),
     ("providers[].endpoint", "http://x/v1?key=1", f"spec.providers[0].endpoint: {URL}"),

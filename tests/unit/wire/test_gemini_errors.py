@@ -19,7 +19,7 @@ def read(fault):
 
 @pytest.mark.parametrize(("fault", "failure", "wait"), [
     ("http_400", Failure.INVALID_REQUEST, None), ("http_401", Failure.UNAUTHORIZED, None), ("http_403", Failure.UNAUTHORIZED, None),
-    ("http_404", Failure.NOT_FOUND, None), ("http_409", Failure.CONFLICT, None), ("http_499", Failure.INVALID_REQUEST, None),
+    ("http_404", Failure.NOT_FOUND, None), ("http_409", Failure.CONFLICT, None), ("http_499", Failure.TIMEOUT, None),
     ("http_500", Failure.SERVER_ERROR, None), ("http_503", Failure.OVERLOADED, None), ("http_504", Failure.TIMEOUT, None),
     ("rate_limited", Failure.RATE_LIMITED, 21.0), ("rate_limited_words", Failure.RATE_LIMITED, 21.5),
     ("quota_per_day", Failure.QUOTA_EXHAUSTED, 38.0), ("no_quota", Failure.QUOTA_EXHAUSTED, 11.0),
@@ -30,8 +30,7 @@ def test_what_an_error_means(fault, failure, wait):
     assert classify(FAULTS[fault].status, vendor) is failure
     assert vendor.wait == wait
     # The same without its status, as in mid-stream.
-    if fault != "http_499":
-        assert classify(0, vendor) is failure
+    assert classify(0, vendor) is failure
 
 
 def test_the_client_reads_the_vendors_words_without_addresses():

@@ -140,7 +140,7 @@ def test_a_part_that_gemini_cannot_take_is_named(part):
     ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, [("tools[0]", False)]), ({"tools": [{"type": "function"}]}, [("tools[0]", False)]),
     ({"tool_choice": {"type": "custom"}}, [("tool_choice", False)]), ({"tool_choice": "perhaps"}, [("tool_choice", False)]),
     ({"response_format": {"type": "grammar"}}, [("response_format", False)]), ({"reasoning_effort": "wild"}, [("reasoning_effort", False)]),
-    ({"functions": [{"name": "x"}]}, [("functions", False)]), ({"min_p": 0.1}, [("min_p", False)]), ({"verbosity": "low"}, [("verbosity", False)]),
+    ({"functions": [{"name": "x"}]}, [("functions", False)]), ({"min_p": 0.1}, [("min_p", False)]), ({"verbosity": "low"}, [("verbosity", True)]),
     ({"extra_body": {"google": {"labels": {}}, "other": 1}}, [("extra_body.other", False), ("extra_body.google.labels", False)]),
     ({"user": "u", "store": True, "metadata": {"a": "b"}, "service_tier": "flex", "parallel_tool_calls": False, "prompt_cache_key": "k",
       "safety_identifier": "s", "prediction": {"type": "content"}},
