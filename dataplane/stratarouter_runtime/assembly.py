@@ -102,11 +102,13 @@ class Parts:
         return derive_key(plan, self.embedder.id if self.embedder else "")
 
     async def retire(self) -> None:
-        """Close what nobody else holds, once the last request has left (at once when cancelled)."""
-        try:
-            await self._unused.wait()
-        finally:
-            await self.close()
+        """Close what nobody else holds, once the last request has left, or ``hurry`` is called."""
+        await self._unused.wait()
+        await self.close()
+
+    def hurry(self) -> None:
+        """Wait for no request any more."""
+        self._unused.set()
 
     async def close(self) -> None:
         """Give up all parts."""

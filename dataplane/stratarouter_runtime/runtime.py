@@ -12,6 +12,7 @@ owned here, bounded in number, and cancelled with the runtime.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import secrets as entropy
 import time
@@ -39,6 +40,8 @@ from .reply import LiveReply, ReplayedReply, Reply, replayed_response
 from .routing import RoutingUnavailable
 from .state import StateUnavailable
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 MAX_BACKGROUND = 1_000
@@ -64,6 +67,7 @@ class Runtime:
         self._recorder = Recorder(clock=clock, wall=wall, dropped=dropped)
         self._parts: Parts | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._retiring: dict[asyncio.Task[None], Parts] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------
     async def apply(self, snapshot: Snapshot, secrets: Secrets) -> None:
@@ -76,13 +80,18 @@ class Runtime:
         for key in parts.renewed_credentials:
             self.health.forgive(key)
         if previous is not None:
-            self._spawn(previous.retire())
+            retiring = asyncio.get_running_loop().create_task(previous.retire(), name="retire")
+            self._retiring[retiring] = previous
+            retiring.add_done_callback(self._retired)
 
     async def aclose(self) -> None:
         """Stop all background work and close all connections."""
         for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        # Not cancelled: what they hold may be about to write what waits.
+        for parts in self._retiring.values():
+            parts.hurry()
+        await asyncio.gather(*self._background, *self._retiring, return_exceptions=True)
         if self._parts is not None:
             await self._parts.close()
             self._parts = None
@@ -341,6 +350,11 @@ class Runtime:
             model=candidate.model, region=candidate.region, created=self._wall(), ttl=plan.cache.ttl_seconds, text=key.text,
             input_tokens=usage.input if usage else 0, output_tokens=usage.output if usage else 0,
             cost_usd=None if execution.cost is None else format(execution.cost, "f"), route=plan.route, tenant=plan.tenant)
+
+    def _retired(self, task: asyncio.Task[None]) -> None:
+        del self._retiring[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("parts of an earlier configuration could not be closed", extra={"error": type(error).__name__})
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -438,9 +438,26 @@ async def test_a_reload_takes_over_what_waits(tmp_path: Path, vendor: FakeVendor
         assert pod.server.runtime.parts.state is not before
         vendor.release()
         assert (await found(pod, await stream))["outcome"] == "Success"
-        await until(lambda: not pod.server.runtime._background)
+        await until(lambda: not pod.server.runtime._retiring)
     assert await sql.fetchval("SELECT count(*) FROM stratarouter_executions WHERE outcome = 'Success'") == 1
     assert await sql.fetchval("SELECT count(*) FROM stratarouter_stream_checkpoints") > 0
+
+
+async def test_a_pod_that_stops_right_after_a_reload_forgets_nothing(
+        tmp_path: Path, vendor: FakeVendor, postgres_database: str, sql: Any) -> None:
+    """What the earlier configuration's state was writing when the pod was told to stop is written."""
+    async with running(tmp_path, *documents(vendor, dsn=postgres_database)) as pod:
+        await ask(pod, "first")
+        await written(pod)
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE stratarouter_executions IN ACCESS EXCLUSIVE MODE")
+            await ask(pod, "second")
+            await pod.reload(*documents(vendor))
+            closing = asyncio.create_task(pod.server.runtime.aclose())
+            await asyncio.sleep(0)
+            assert not closing.done()
+        await closing
+        assert await sql.fetchval("SELECT count(*) FROM stratarouter_executions") == 2
 
 
 @pytest.mark.parametrize("outage", [("stop", "start"), ("pause", "resume")], ids=["crash", "silence"])
