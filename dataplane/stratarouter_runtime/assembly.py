@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
@@ -99,7 +100,8 @@ class Parts:
         """Where the plan's answer belongs; a ``Miss`` that says why it is not cached; None where nothing is."""
         if self.cache is None or plan.cache is None:
             return None
-        return derive_key(plan, self.embedder.id if self.embedder else "")
+        key = derive_key(plan, self.embedder.id if self.embedder else "")
+        return key if isinstance(key, Miss) else replace(key, since=self.cache.moment())
 
     async def retire(self) -> None:
         """Close what nobody else holds, once the last request has left, or ``hurry`` is called."""

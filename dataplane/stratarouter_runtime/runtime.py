@@ -26,6 +26,7 @@ from .assembly import Assembler, Parts
 from .bridge.explanation import Explanation
 from .config import AUTO_MODEL, Secrets, Snapshot
 from .engine import Engine, Health, ProviderState
+from .feedback import Feedback, FeedbackResult
 from .model.cache import CacheEntry, CacheKey, Hit, Miss
 from .model.decision import RoutingDecision
 from .model.errors import ExecutionError, RequestError, StrataError
@@ -65,6 +66,7 @@ class Runtime:
         self.health = Health(clock=clock, observer=observer)
         self._assembler = assembler or Assembler(self.health, observer, core_router=core_router, dropped=dropped)
         self._recorder = Recorder(clock=clock, wall=wall, dropped=dropped)
+        self._feedback = Feedback(observer)
         self._parts: Parts | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._retiring: dict[asyncio.Task[None], Parts] = {}
@@ -119,12 +121,14 @@ class Runtime:
             key = parts.cache_key(plan)
             found = await self._look_up(parts, execution, plan, key)
             if isinstance(found, Hit):
+                self._feedback.remember(execution, key, parts.cache)
                 return replayed_response(found.entry, request)
             began = self._clock()
             outcome = await self._execute(parts.engine, plan, execution)
             execution.stages["upstream"] = self._clock() - began
             self._book(execution, outcome)
             response: Response = outcome.response
+            self._feedback.remember(execution, key, parts.cache)
             self._store(parts, execution, key, response)
             execution.stages["post"] = self._clock() - began - execution.stages["upstream"]
             return response
@@ -139,12 +143,14 @@ class Runtime:
             key = parts.cache_key(plan)
             found = await self._look_up(parts, execution, plan, key)
             if isinstance(found, Hit):
+                self._feedback.remember(execution, key, parts.cache)
                 yield ReplayedReply(found.entry, request)
                 return
             began = self._clock()
             source = await self._tried(execution, partial(parts.engine.open_stream, plan, execution.started + plan.timeout))
             execution.stages["upstream-ttfb"] = self._clock() - began
             execution.candidate, execution.attempts = source.candidate, source.attempts
+            self._feedback.remember(execution, key, parts.cache)
             execution.stored = self._may_store(execution, key)
             trail = self._recorder.follow(parts.state, execution, parts.snapshot.runtime.state.checkpoint_interval)
             reply = LiveReply(source, request, keep=execution.stored, trail=trail)
@@ -175,6 +181,16 @@ class Runtime:
         """
         if self._parts is not None and self._parts.state is not None:
             self._recorder.record(self._parts.state, execution, status)
+
+    async def feedback(self, caller: Caller, execution_id: str, *, correct: bool) -> FeedbackResult:
+        """Take what a caller says of an answer; a wrong one leaves the cache on every pod, for good.
+
+        Raises ``RequestError`` 404 for an execution that is unknown or another tenant's, ``ExecutionError`` 503 while the
+        cache does not answer: send it again then.
+        """
+        parts = self.parts
+        with parts:
+            return await self._feedback.take(caller, execution_id, correct=correct, cache=parts.cache)
 
     def explain(self, execution: Execution, request: Request) -> Explanation:
         """What would be done with a request and why; nobody is called and nothing is spent."""

@@ -32,9 +32,9 @@ class Letters:
         pass
 
 
-def make_key(text="How do I pay?", partition="p", scope="s"):
+def make_key(text="How do I pay?", partition="p", scope="s", since=""):
     return CacheKey(scope=scope, partition=partition, exact=f"{partition}:{text}", family="chat", tenant="t", route="r", model="m",
-                    text=text)
+                    text=text, since=since)
 
 
 def make_entry(key, **fields):

@@ -238,6 +238,7 @@ class Observer:
         self.attempts: list[Observed] = []
         self.skips: list[tuple[str, str]] = []
         self.breakers: list[tuple[str, str]] = []
+        self.feedbacks: list[tuple[str, str, str]] = []
         self._on_attempt = on_attempt
 
     @property
@@ -259,3 +260,7 @@ class Observer:
     def breaker(self, candidate: Candidate, state: str) -> None:
         """A breaker changed."""
         self.breakers.append((candidate.provider, state))
+
+    def feedback(self, route: str, model: str, verdict: str) -> None:
+        """A caller judged an answer."""
+        self.feedbacks.append((route, model, verdict))

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from stratarouter_runtime.model.cache import CacheEntry, Vector
 
 from .codec import MAX_ENTRY_BYTES
-from .store import Follower
+from .store import Follower, Unshared
 
 MAX_BYTES = 512 * 1024 * 1024
 OVERHEAD = 1_024
 """Bytes an entry costs besides its body: its fields and its place in the tables."""
+DELETIONS = 10_000
+"""Deletions remembered; who began before one that is forgotten stores nothing, because it may have been theirs."""
 
 
 class MemoryStore:
@@ -26,8 +28,15 @@ class MemoryStore:
         self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
         self._bytes = 0
         self._follower: Follower | None = None
+        self._moment = 0
+        self._deleted: OrderedDict[str, int] = OrderedDict()
+        self._forgotten = 0
+        self.notes = Unshared()
         self.up = True
         self.errors = 0
+
+    def moment(self) -> str:
+        return str(self._moment)
 
     async def get(self, exact: str) -> CacheEntry | None:
         entry = self._entries.get(exact)
@@ -39,7 +48,9 @@ class MemoryStore:
         self._entries.move_to_end(exact)
         return entry
 
-    async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
+    async def put(self, entry: CacheEntry, vector: Vector | None, *, since: str = "") -> bool:
+        if since and int(since) < self._deleted.get(entry.exact, self._forgotten):
+            return False
         size = _size(entry)
         if size > min(MAX_ENTRY_BYTES, self._max_bytes):
             return False
@@ -54,9 +65,16 @@ class MemoryStore:
             self._drop(next(iter(self._entries)))
         return True
 
-    async def delete(self, exact: str) -> None:
-        if exact in self._entries:
-            self._drop(exact)
+    async def delete(self, exact: str) -> bool:
+        self._moment += 1
+        self._deleted[exact] = self._moment
+        self._deleted.move_to_end(exact)
+        if len(self._deleted) > DELETIONS:
+            _, self._forgotten = self._deleted.popitem(last=False)
+        if exact not in self._entries:
+            return False
+        self._drop(exact)
+        return True
 
     def stats(self) -> dict[str, int]:
         return {"entries": len(self._entries), "bytes": self._bytes}

@@ -1,8 +1,9 @@
 """Entries in Redis, the truth that all pods of a scope share.
 
 Layout, for a scope's digest S: a hash ``strata:{S}:e:EXACT`` with the encoded entry and an expiry, and one capped stream
-``strata:{S}:s:EMBEDDER`` that carries every put (with vector and partition) and every delete. The braces keep a scope in
-one slot of a cluster, so that an entry and its record are written in one transaction.
+``strata:{S}:s:EMBEDDER`` that carries every put (with vector and partition) and every delete; a deletion leaves a mark
+``strata:{S}:d:EXACT`` for as long as a request may take. The braces keep a scope in one slot of a cluster, so that an entry and
+its record are written in one step (``scripts``).
 
 Invariants: a command on a request's path takes tens of milliseconds at most; after a few failures in a row nothing is
 asked until a probe in the background has been answered; a URL with its password never appears in an error.
@@ -26,9 +27,11 @@ from redis.maint_notifications import MaintNotificationsConfig
 from stratarouter_runtime.config import ConfigError
 from stratarouter_runtime.model.cache import CacheEntry, Vector
 
+from . import scripts
 from .batched import BatchedReads
 from .codec import decode, encode
-from .replication import Tail, deletion, put_record
+from .notes import RedisNotes
+from .replication import START, Tail, position, put_record
 from .store import Follower, StoreUnavailable
 from .tasks import ended
 
@@ -42,6 +45,8 @@ LATE_SECONDS = 0.02
 """By how much the event loop itself may be late before a time-out is its fault rather than Redis'."""
 STREAM_MS = 24 * 3600 * 1000
 """Milliseconds a stream outlives its last record at least."""
+MARK_MS = 2 * 3600 * 1000
+"""Milliseconds a deletion is remembered: longer than the longest deadline of a request whose answer might still be stored."""
 STORE_SECONDS = 1.0
 """Storing happens after the reply and may take longer."""
 PROBE_SECONDS = 2.0
@@ -66,6 +71,7 @@ class RedisStore:
                  store_seconds: float = STORE_SECONDS, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         digest = hashlib.sha256(scope.encode()).hexdigest()[:16]
         self._prefix = f"strata:{{{digest}}}:e:"
+        self._marks = f"strata:{{{digest}}}:d:"
         self._stream = f"strata:{{{digest}}}:s:{embedder or 'none'}"
         self._max_entries = max_entries
         self._command_seconds = command_seconds
@@ -76,6 +82,8 @@ class RedisStore:
         self._reads = BatchedReads(self._fetch, in_flight=READERS)
         # Who follows must notice each disconnect: the server may be another one afterwards.
         self._tail = Tail(_client(url, 2, retries=0), self._stream, sleep=sleep)
+        self.notes = RedisNotes(self._writers, f"strata:{{{digest}}}", lambda command: self._ask(command, store_seconds))
+        self._deleted = START
         self._failures = 0
         self._probe: asyncio.Task[None] | None = None
         self.up = True
@@ -90,26 +98,23 @@ class RedisStore:
         except TimeoutError:
             raise StoreUnavailable("too many reads wait") from None
 
-    async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
+    def moment(self) -> str:
+        # What this pod deleted itself it knows before the stream tells it.
+        return max(self._tail.position, self._deleted, key=position)
+
+    async def put(self, entry: CacheEntry, vector: Vector | None, *, since: str = "") -> bool:
         value = encode(entry)
         if value is None:
             return False
-        key = self._prefix + entry.exact
-        pipeline = self._writers.pipeline(transaction=True)
-        pipeline.hset(key, mapping={"entry": value})
-        pipeline.pexpire(key, max(1, int(entry.ttl * 1000)))
-        if vector is not None:
-            pipeline.xadd(self._stream, cast("Any", put_record(entry, vector)), maxlen=self._max_entries, approximate=True)
-            # A stream that nobody writes any more (another embedder, a deployment that is gone) ends with its entries.
-            pipeline.pexpire(self._stream, max(int(entry.ttl * 1000), STREAM_MS))
-        await self._ask(pipeline.execute(), self._store_seconds)
-        return True
+        ttl = max(1, int(entry.ttl * 1000))
+        record = () if vector is None else (part for field in put_record(entry, vector).items() for part in field)
+        # A stream that nobody writes any more (another embedder, a deployment that is gone) ends with its entries.
+        return bool(await self._run(scripts.PUT, entry.exact, since, value, ttl, self._max_entries, max(ttl, STREAM_MS), *record))
 
-    async def delete(self, exact: str) -> None:
-        pipeline = self._writers.pipeline(transaction=True)
-        pipeline.delete(self._prefix + exact)
-        pipeline.xadd(self._stream, cast("Any", deletion(exact)), maxlen=self._max_entries, approximate=True)
-        await self._ask(pipeline.execute(), self._store_seconds)
+    async def delete(self, exact: str) -> bool:
+        count, identity = await self._run(scripts.DELETE, exact, exact, self._max_entries, MARK_MS, STREAM_MS)
+        self._deleted = identity.decode()
+        return bool(count)
 
     def stats(self) -> dict[str, int]:
         """Nothing: counting what is shared would mean scanning it."""
@@ -123,6 +128,7 @@ class RedisStore:
         await self._tail.aclose()
         if self._probe is not None:
             await ended(self._probe)
+        await self.notes.aclose()
         await self._reads.aclose()
         for client in (self._readers, self._writers):
             with suppress(RedisError, OSError):
@@ -138,6 +144,11 @@ class RedisStore:
             pipeline.hget(self._prefix + exact, "entry")
         values = await self._ask(pipeline.execute(raise_on_error=False), seconds)
         return [decode(value) if isinstance(value, bytes) else None for value in values]
+
+    async def _run(self, script: str, exact: str, *arguments: bytes | str | float) -> Any:
+        keys = (self._prefix + exact, self._marks + exact, self._stream)
+        return await self._ask(cast("Awaitable[Any]", self._writers.eval(script, len(keys), *keys, *cast("Any", arguments))),
+                               self._store_seconds)
 
     async def _ask(self, command: Awaitable[T], seconds: float) -> T:
         if not self.up:
@@ -194,7 +205,8 @@ def _is_ours(error: BaseException, late: float) -> bool:
     if isinstance(error, TimeoutError):
         return late > LATE_SECONDS
     # Out of memory, no permission, a wrong type: an answer. Not so "read only", from a master that has been demoted.
-    return isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError)
+    # Within a script Redis 6 hides that in its own words.
+    return isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError) and "READONLY" not in str(error)
 
 
 def _discard(command: Awaitable[Any]) -> None:

@@ -44,11 +44,6 @@ def put_record(entry: CacheEntry, vector: Vector) -> dict[str, bytes | str]:
             "v": np.ascontiguousarray(vector, dtype="<f4").tobytes(), "t": entry.text or ""}
 
 
-def deletion(exact: str) -> dict[str, bytes | str]:
-    """A delete as fields of a stream record."""
-    return {"op": "del", "x": exact}
-
-
 class Tail:
     """Tells a follower what a stream says, from its start and then live."""
 
@@ -63,6 +58,11 @@ class Tail:
     def start(self, follower: Follower) -> None:
         """Begin to follow."""
         self._task = asyncio.get_running_loop().create_task(self._run(follower), name="cache-replication")
+
+    @property
+    def position(self) -> str:
+        """The id of the last record applied."""
+        return self._last
 
     async def aclose(self) -> None:
         """Stop, and close the connection."""
@@ -95,7 +95,7 @@ class Tail:
             return
         async with asyncio.timeout(READ_SECONDS):
             newest = cast("list[Any]", await self._client.xrevrange(self._stream, count=1))
-        if not newest or _position(newest[0][0]) < _position(self._last):
+        if not newest or position(newest[0][0]) < position(self._last):
             logger.info("the shared cache's stream was lost or replaced; reading it anew")
             follower.cleared()
             self._last = START
@@ -141,7 +141,8 @@ def _apply(fields: Fields, follower: Follower) -> None:
         logger.debug("a record of the shared cache cannot be read")
 
 
-def _position(identity: bytes | str) -> tuple[int, int]:
+def position(identity: bytes | str) -> tuple[int, int]:
+    """A record's id as figures that compare in the stream's order."""
     text = identity.decode() if isinstance(identity, bytes) else identity
     milliseconds, _, sequence = text.partition("-")
     return int(milliseconds), int(sequence or 0)

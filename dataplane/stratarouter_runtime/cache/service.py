@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stratarouter_runtime.model.cache import CacheEntry, CacheKey, Embedder, Hit, Miss, Vector
+from stratarouter_runtime.model.cache import CacheEntry, CacheKey, Embedder, Hit, Miss, Note, Vector
 
 from .guard import verdict, warm
 from .index import Neighbour, VectorIndex
@@ -88,21 +88,37 @@ class SemanticCache:
             found = await self._vector(self._embedder, key.text, vector)
             unit = None if isinstance(found, Miss) else found
         try:
-            kept = await self._store.put(entry, unit)
+            kept = await self._store.put(entry, unit, since=key.since)
         except StoreUnavailable:
             return False
         if kept and unit is not None and key.text is not None:
             self.added(entry.partition, entry.exact, unit, entry.expires(), key.text)
         return kept
 
+    def moment(self) -> str:
+        """Now, in the order of deletions."""
+        return self._store.moment()
+
     async def delete(self, exact: str) -> bool:
-        """Forget an entry everywhere; False where the store does not answer."""
+        """Forget an entry everywhere and for good; whether there was one. Raises ``StoreUnavailable``."""
         self.removed(exact)
-        try:
-            await self._store.delete(exact)
-        except StoreUnavailable:
-            return False
-        return True
+        return await self._store.delete(exact)
+
+    def note(self, execution: str, note: Note) -> None:
+        """Let all pods that share the store know of an execution's answer."""
+        self._store.notes.write(execution, note)
+
+    async def recall(self, execution: str) -> Note | None:
+        """What any pod noted; raises ``StoreUnavailable``."""
+        return await self._store.notes.read(execution)
+
+    async def claimed(self, execution: str, verdict: str) -> bool:
+        """Whether any pod claimed it; raises ``StoreUnavailable``."""
+        return await self._store.notes.claimed(execution, verdict)
+
+    async def claim(self, execution: str, verdict: str) -> bool:
+        """True for the first of all pods; raises ``StoreUnavailable``."""
+        return await self._store.notes.claim(execution, verdict)
 
     def stats(self) -> dict[str, Any]:
         """Figures of this pod."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stratarouter_runtime.model.cache import CacheEntry, Vector
+from stratarouter_runtime.model.cache import CacheEntry, Note, Vector
 
 
 class StoreUnavailable(Exception):  # noqa: N818 (says what is the case)
@@ -27,8 +27,47 @@ class Follower(Protocol):
         """Everything known may be wrong: forget it, all that exists is told again."""
 
 
+class Notes(Protocol):
+    """What pods note of executions for each other; see ``Cache.note``, ``recall``, ``claimed`` and ``claim``."""
+
+    def write(self, execution: str, note: Note) -> None:
+        """Tell the other pods; never waits."""
+
+    async def read(self, execution: str) -> Note | None:
+        """What somebody wrote."""
+
+    async def claimed(self, execution: str, verdict: str) -> bool:
+        """Whether somebody claimed it."""
+
+    async def claim(self, execution: str, verdict: str) -> bool:
+        """Whether nobody had before."""
+
+
+class Unshared:
+    """The ``Notes`` of a cache that is a pod's own: there is nobody to tell, and the pod itself remembers."""
+
+    def write(self, execution: str, note: Note) -> None:
+        """Nobody else needs it."""
+
+    async def read(self, execution: str) -> Note | None:  # noqa: ARG002 (the protocol's)
+        return None
+
+    async def claimed(self, execution: str, verdict: str) -> bool:  # noqa: ARG002 (the protocol's)
+        return False
+
+    async def claim(self, execution: str, verdict: str) -> bool:  # noqa: ARG002 (the protocol's)
+        return True
+
+
 class Store(Protocol):
     """Keeps entries by their exact key."""
+
+    @property
+    def notes(self) -> Notes:
+        """What is noted beside the entries."""
+
+    def moment(self) -> str:
+        """Now, in the order of deletions; what ``put`` takes as ``since``."""
 
     @property
     def up(self) -> bool:
@@ -41,11 +80,11 @@ class Store(Protocol):
     async def get(self, exact: str) -> CacheEntry | None:
         """One entry."""
 
-    async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:
-        """Keep an entry and tell every follower; False where it is too large."""
+    async def put(self, entry: CacheEntry, vector: Vector | None, *, since: str = "") -> bool:
+        """Keep an entry and tell every follower; False where it is too large, or its key was deleted after ``since``."""
 
-    async def delete(self, exact: str) -> None:
-        """Forget an entry and tell every follower."""
+    async def delete(self, exact: str) -> bool:
+        """Forget an entry and tell every follower; whether there was one."""
 
     def stats(self) -> dict[str, int]:
         """``entries`` and ``bytes`` where it knows them."""
@@ -62,14 +101,18 @@ class MissingStore:
 
     up = False
     errors = 0
+    notes = Unshared()
+
+    def moment(self) -> str:
+        return ""
 
     async def get(self, exact: str) -> CacheEntry | None:  # noqa: ARG002 (the protocol's)
         raise StoreUnavailable("the Redis URL is missing")
 
-    async def put(self, entry: CacheEntry, vector: Vector | None) -> bool:  # noqa: ARG002 (the protocol's)
+    async def put(self, entry: CacheEntry, vector: Vector | None, *, since: str = "") -> bool:  # noqa: ARG002 (the protocol's)
         raise StoreUnavailable("the Redis URL is missing")
 
-    async def delete(self, exact: str) -> None:  # noqa: ARG002 (the protocol's)
+    async def delete(self, exact: str) -> bool:  # noqa: ARG002 (the protocol's)
         raise StoreUnavailable("the Redis URL is missing")
 
     def stats(self) -> dict[str, int]:

@@ -50,7 +50,8 @@ class CacheKey:
     """Where an answer belongs.
 
     ``partition`` and ``exact`` are SHA-256 in hex; ``text`` is what the semantic tier compares, None where that
-    tier must not be used, for the reason in ``exact_only``.
+    tier must not be used, for the reason in ``exact_only``. ``since`` is the cache's moment when the request began (see
+    ``Cache.moment``); empty for who does not mind deletions that came meanwhile.
     """
 
     scope: str
@@ -62,6 +63,7 @@ class CacheKey:
     model: str
     text: str | None = None
     exact_only: str = ""
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,26 @@ class Miss:
     vector: Vector | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Which answer an execution gave: what feedback on it needs to know.
+
+    ``exact`` is the key of the cache entry that the answer came from or went into, empty where there is none;
+    ``keep`` is for how many seconds the note is of use.
+    """
+
+    tenant: str
+    route: str
+    model: str
+    exact: str
+    keep: float
+
+
 class Cache(Protocol):
     """Exact and semantic look-up and store."""
+
+    def moment(self) -> str:
+        """Now, in the order of deletions: an answer to a request that began before a deletion must not be stored after it."""
 
     async def lookup_exact(self, key: CacheKey, *, max_age: float | None = None) -> Hit | Miss:
         """The same canonical request in the same partition."""
@@ -130,7 +150,28 @@ class Cache(Protocol):
         """The nearest allowed question of the same partition; ``threshold`` None: the embedder's own."""
 
     async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Sequence[float] | None = None) -> bool:
-        """Keep an answer; False where it could not be kept. Called after the reply. ``vector``: its question's, in any length."""
+        """Keep an answer; False where it could not be kept, or was deleted after ``key.since``. Called after the reply.
+
+        ``vector``: its question's, in any length.
+        """
+
+    async def delete(self, exact: str) -> bool:
+        """Forget an entry on every pod, for good: a store that is late brings it back nowhere. Whether there was one.
+
+        Raises ``StoreUnavailable``: then it may still be there.
+        """
+
+    def note(self, execution: str, note: Note) -> None:
+        """Let all pods that share the cache know of an execution's answer. Never waits; may be lost with the back end."""
+
+    async def recall(self, execution: str) -> Note | None:
+        """What any pod noted; raises ``StoreUnavailable``."""
+
+    async def claimed(self, execution: str, verdict: str) -> bool:
+        """Whether ``claim`` was called for this; raises ``StoreUnavailable``."""
+
+    async def claim(self, execution: str, verdict: str) -> bool:
+        """True for the first of all pods that asks; raises ``StoreUnavailable``."""
 
     def stats(self) -> dict[str, Any]:
         """``entries``, ``bytes``, ``backend`` (``up`` or ``down``) and the like; nothing secret."""

@@ -77,3 +77,6 @@ class ExecutionObserver(Protocol):
 
     def breaker(self, candidate: Candidate, state: str) -> None:
         """A breaker changed to ``closed``, ``half_open`` or ``open``."""
+
+    def feedback(self, route: str, model: str, verdict: str) -> None:
+        """A caller said ``correct`` or ``wrong`` of an answer."""

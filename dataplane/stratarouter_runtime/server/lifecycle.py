@@ -22,7 +22,7 @@ from stratarouter_runtime.config import Secrets, Snapshot
 from stratarouter_runtime.runtime import Runtime
 from stratarouter_runtime.telemetry import Telemetry
 
-from . import execute, http_log, openai, openapi, platform_port
+from . import execute, feedback, http_log, openai, openapi, platform_port
 from .auth import Authenticator
 from .drain import PROPAGATION_SECONDS, Drain
 from .exchange import Door
@@ -113,6 +113,7 @@ class Server:
         app = web.Application()
         parts = (self.runtime, self.authenticator, self.telemetry, self.drain)
         execute.add_routes(app, Door(*parts, execute.ExecuteErrors()))
+        feedback.add_routes(app, Door(*parts, openai.ERRORS))
         openapi.add_routes(app)
         openai.add_routes(app, Door(*parts, openai.ERRORS))
         return app

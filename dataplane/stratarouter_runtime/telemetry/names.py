@@ -65,6 +65,7 @@ TIER = Label("tier", "Which tier of the cache answered.", Source.CLOSED, TIERS)
 RULE = Label("rule", "The policy's rule, as the configuration names it.", Source.CODE)
 EFFECT = Label("effect", "What a violation did: `refused`, `leftOut`, `rerouted`, `reported`.", Source.CODE)
 MISS_REASON = Label("reason", "Why the cache did not answer.", Source.CODE)
+VERDICT = Label("verdict", "What a caller said of an answer.", Source.CLOSED, ("correct", "wrong"))
 SAVING = Label("reason", "What saved the money.", Source.CLOSED, ("cache", "coalesce"))
 STAGE = Label("stage", "The part of the request's way, as in `Server-Timing`.", Source.CLOSED, STAGES)
 BACKEND = Label("backend", "The back end.", Source.CLOSED, ("redis", "postgresql"))
@@ -134,6 +135,7 @@ CACHE_HITS = _counter("cache_hits_total", "Requests answered from the cache.", T
 CACHE_MISSES = _counter("cache_misses_total", "Lookups that the cache did not answer.", MISS_REASON, ROUTE)
 CACHE_SIZE = _gauge("cache_size_bytes", "Bytes of the entries that this pod holds or indexes.")
 CACHE_ENTRIES = _gauge("cache_entries", "Cache entries that this pod holds or indexes.")
+FEEDBACK = _counter("feedback_total", "What callers said of answers (`POST /v1/feedback`).", VERDICT, ROUTE, MODEL)
 POLICY_VIOLATIONS = _counter("policy_violations_total", "Violations of a route's policy.", RULE, EFFECT, ROUTE)
 COST = _counter("cost_usd_total", "US dollars spent, by the configured prices.", PROVIDER)
 COST_SAVED = _counter("cost_saved_usd_total", "US dollars not spent.", SAVING)
@@ -273,6 +275,7 @@ OPERATIONS = {
     "embeddings": Operation("POST", "/v1/embeddings", "embeddings"),
     "models": Operation("GET", "/v1/models"),
     "execute": Operation("POST", "/v1/execute", "chat"),
+    "feedback": Operation("POST", "/v1/feedback"),
     "unknown": Operation("_OTHER", "/"),
 }
 """By the front door's word; ``_OTHER`` is the conventions' method for what is not known."""

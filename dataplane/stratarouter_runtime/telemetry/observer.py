@@ -68,6 +68,10 @@ class Observer:
         """A breaker changed."""
         self._metrics.breaker(candidate.provider, candidate.model, state)
 
+    def feedback(self, route: str, model: str, verdict: str) -> None:
+        """A caller judged an answer."""
+        self._metrics.feedback(route, model, verdict)
+
     def _span(self, candidate: Candidate, number: int, family: Family) -> AttemptSpan:
         request = current_span.get()
         if not request.recording:

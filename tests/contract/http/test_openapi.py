@@ -179,6 +179,16 @@ async def test_replies_are_as_described(served: Pod, path: str, body: Document, 
         await until(lambda: not served.server.runtime._background)
 
 
+async def test_feedback_is_as_described(served: Pod) -> None:
+    """Counted, not counted again, unknown, and none."""
+    judged = await served.chat()
+    for about, status in ((judged.headers["x-strata-execution-id"], 200), (judged.headers["x-strata-execution-id"], 200),
+                          ("exec-unknown", 404), ("", 400)):
+        answer = await served.send("POST", "/v1/feedback", json={"execution_id": about, "correct": True})
+        assert answer.status == status
+        described("post", "/v1/feedback", answer)
+
+
 @pytest.mark.parametrize("name", ["gpt-4o", "strict", "unknown"])
 async def test_models_are_as_described(served: Pod, name: str) -> None:
     """Listed, one, and one that is not there."""

@@ -141,3 +141,45 @@ async def test_closing_twice_is_closing_once(store, follower):
     """No task or connection is left, none is missed."""
     await store.aclose()
     await store.aclose()
+
+
+async def test_a_deletion_says_whether_there_was_anything(store):
+    """Once."""
+    entry = make_entry(make_key())
+    await store.put(entry, None)
+    assert await store.delete(entry.exact) is True
+    assert await store.delete(entry.exact) is False
+
+
+async def test_an_answer_that_was_deleted_before_it_was_stored_is_not_stored(store, follower):
+    """However late it comes, with a vector or without; nobody hears of it."""
+    entry, marker, since = make_entry(make_key()), make_entry(make_key("marker")), store.moment()
+    assert not await store.delete(entry.exact)
+    assert not await store.put(entry, None, since=since)
+    assert not await store.put(entry, VECTOR, since=since)
+    assert await store.get(entry.exact) is None
+    await store.put(marker, VECTOR, since=since)
+    async def heard():
+        return marker.exact in follower.known
+    await eventually(heard)
+    assert entry.exact not in follower.known
+
+
+async def test_an_answer_to_a_request_that_began_after_the_deletion_is_stored(store, follower):
+    """On the pod that deleted at once, after a second deletion not any more."""
+    entry = make_entry(make_key())
+    await store.put(entry, None, since=store.moment())
+    await store.delete(entry.exact)
+    fresh = store.moment()
+    assert await store.put(entry, None, since=fresh)
+    assert await store.get(entry.exact) == entry
+    await store.delete(entry.exact)
+    assert not await store.put(entry, None, since=fresh)
+
+
+async def test_who_does_not_say_when_it_began_may_store(store):
+    """A program that sets an entry means what it says."""
+    entry = make_entry(make_key())
+    await store.delete(entry.exact)
+    assert await store.put(entry, None)
+    assert await store.get(entry.exact) == entry

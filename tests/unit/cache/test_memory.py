@@ -75,3 +75,16 @@ async def test_replacing_an_entry_does_not_take_it_from_the_index():
     await store.put(replace(entry("a"), body=b"{1}"), [1.0])
     assert recorder.told == [("added", "a"), ("added", "a")]
     assert store.stats() == {"entries": 1, "bytes": OVERHEAD + 4}
+
+
+async def test_deletions_are_remembered_within_bounds(monkeypatch):
+    """Who began before one that is forgotten stores nothing: it may have been of that key."""
+    monkeypatch.setattr("stratarouter_runtime.cache.memory.DELETIONS", 2)
+    store = MemoryStore(max_entries=9, clock=lambda: 1.0)
+    before = store.moment()
+    for key in "abc":
+        await store.delete(key)
+    assert len(store._deleted) == 2
+    assert not await store.put(entry("a"), None, since=before)
+    assert not await store.put(entry("never deleted"), None, since=before)
+    assert await store.put(entry("a"), None, since=store.moment())
