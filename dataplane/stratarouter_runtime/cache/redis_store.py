@@ -78,7 +78,7 @@ class RedisStore:
         self._store_seconds = store_seconds
         self._sleep = sleep
         self._readers = _client(url, READERS)
-        self._writers = _client(url, WRITERS)
+        self._writers = _client(url, WRITERS, wait=store_seconds)
         self._reads = BatchedReads(self._fetch, in_flight=READERS)
         # Who follows must notice each disconnect: the server may be another one afterwards.
         self._tail = Tail(_client(url, 2, retries=0), self._stream, sleep=sleep)
@@ -187,11 +187,11 @@ class RedisStore:
         logger.info("redis answers again")
 
 
-def _client(url: str, connections: int, *, retries: int = 1) -> Redis:
-    """A client; a command is tried again at once, because after a restart each kept connection is found dead at its next use."""
+def _client(url: str, connections: int, *, retries: int = 1, wait: float = STORE_SECONDS) -> Redis:
+    """A client that waits so many seconds for a free connection; a command is tried again at once, because after a restart each kept connection is found dead at its next use."""
     try:
         pool = BlockingConnectionPool.from_url(
-            url, max_connections=connections, timeout=STORE_SECONDS, retry=Retry(NoBackoff(), retries), health_check_interval=0,
+            url, max_connections=connections, timeout=wait, retry=Retry(NoBackoff(), retries), health_check_interval=0,
             # The client's own time-outs go through asyncio.wait_for, which in Python 3.11 may swallow a cancellation.
             socket_timeout=None, socket_connect_timeout=PROBE_SECONDS, maint_notifications_config=MaintNotificationsConfig(enabled=False))
     except ValueError:

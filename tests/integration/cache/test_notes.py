@@ -97,7 +97,7 @@ async def test_a_note_is_read_on_the_other_pod(pods, redis_server, scope):
 
 
 async def test_many_notes_travel_together(pods, redis_server, scope):
-    """What is noted while one command is under way goes out with the next."""
+    """A command for each would cost as much as answering from the cache."""
     one, two = await pods(redis_server.url, scope), await pods(redis_server.url, scope)
     for number in range(1_000):
         one.note(f"exec-{number}", NOTE)
