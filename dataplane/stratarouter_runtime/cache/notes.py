@@ -80,7 +80,7 @@ class RedisNotes:
                 keys = [self._key(execution) for execution in batch]
                 values = [value for note in batch.values() for value in (_encoded(note), max(1, int(note.keep * 1000)))]
                 try:
-                    await self._ask(cast("Awaitable[Any]", self._client.eval(scripts.NOTE, len(keys), *keys, *values)))
+                    await self._ask(self._client.eval(scripts.NOTE, len(keys), *keys, *values))
                 except StoreUnavailable:
                     logger.debug("notes of executions were lost; only this pod can take feedback on them")
         finally:
@@ -104,4 +104,5 @@ def _decoded(value: bytes | None) -> Note | None:
         return None
     if not isinstance(fields, list) or len(fields) != 4 or not all(isinstance(field, str) for field in fields):
         return None
-    return Note(*fields, keep=0)
+    tenant, route, model, exact = fields
+    return Note(tenant, route, model, exact, keep=0)

@@ -147,8 +147,7 @@ class RedisStore:
 
     async def _run(self, script: str, exact: str, *arguments: bytes | str | float) -> Any:
         keys = (self._prefix + exact, self._marks + exact, self._stream)
-        return await self._ask(cast("Awaitable[Any]", self._writers.eval(script, len(keys), *keys, *cast("Any", arguments))),
-                               self._store_seconds)
+        return await self._ask(self._writers.eval(script, len(keys), *keys, *cast("Any", arguments)), self._store_seconds)
 
     async def _ask(self, command: Awaitable[T], seconds: float) -> T:
         if not self.up:
