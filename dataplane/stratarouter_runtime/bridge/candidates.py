@@ -31,6 +31,8 @@ class PoolCandidates:
     """The candidates of one pool by (family, model)."""
 
     def __init__(self, name: str, pool: ProviderPool) -> None:
+        self._name = name
+        self._providers = pool.providers
         self._drawn = pool.strategy == "weighted"
         self.restricted = any(model.capabilities is not None or model.context_tokens is not None
                               for provider in pool.providers for model in provider.models)
@@ -60,6 +62,10 @@ class PoolCandidates:
             # Weight 0 stands by for all others, whatever their priority.
             entries = sorted(entries, key=lambda each: (each.weight == 0, each.priority, -_draw(each.weight, random)))
         return [each.candidate for each in entries]
+
+    def unlisted(self, model: str) -> list[Candidate]:
+        """The candidates for a model that it does not list: whether there is one, the vendor knows."""
+        return [_candidate(self._name, provider, Model.model_construct(name=model)) for provider in self._providers]
 
 
 def _draw(weight: int, random: Random) -> float:

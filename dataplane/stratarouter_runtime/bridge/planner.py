@@ -10,6 +10,7 @@ not. A violation leads to one other route at most.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -44,6 +45,7 @@ class Planner:
 
     def __init__(self, snapshot: Snapshot, random: Random | None = None, *, now: Callable[[], datetime] = _utc_now) -> None:
         self._execution = snapshot.runtime.execution
+        self._open = snapshot.open
         # Not for secrets: it spreads load.
         self._random = random or Random()  # noqa: S311
         self._now = now
@@ -121,6 +123,8 @@ class Planner:
 
     def _named(self, name: str, param: str) -> _Route:
         route = self._routes.get(name)
+        if route is None and self._open:
+            return self._routes[DEFAULT_ROUTE].called(name)
         if route is None:
             known = ", ".join(sorted(self._routes))
             raise RequestError("RouteNotFound", f"The route '{name}' does not exist; there are: {known}.", status=404, param=param)
@@ -156,6 +160,8 @@ class Planner:
         return replace(plan, losses=tuple((each, losses) for each, losses in lossy.losses if each in plan.candidates))
 
     def _candidates(self, route: _Route, ask: _Ask, *, hop: bool) -> list[Candidate]:
+        if self._open:
+            return self._open_candidates(route, ask)
         family, model = ask.request.family, ask.request.model
         unnamed = (ask.decided and model == AUTO_MODEL) or (hop and model in self._routes)
         found: dict[tuple[str, str, str], Candidate] = {}
@@ -166,6 +172,22 @@ class Planner:
             for candidate in served:
                 found.setdefault((candidate.pool, candidate.provider, candidate.model), candidate)
         return list(found.values())
+
+    def _open_candidates(self, route: _Route, ask: _Ask) -> list[Candidate]:
+        """The first pool is asked for the named model, the others for it where they list it, else for their first."""
+        family, model, chain = ask.request.family, ask.request.model, ask.directives.chain
+        pools = [self._pools[name] for name in chain] if chain else [pool for pool, _ in route.entries]
+        if model == AUTO_MODEL or model in self._routes:
+            served: list[list[Candidate]] = [[] for _ in pools]
+        else:
+            served = [pool.serve(family, model, self._random) for pool in pools]
+            if chain or not any(served):
+                served[0] = served[0] or pools[0].unlisted(model)
+        ranked = list(zip(pools, served, strict=True))
+        if not chain:
+            ranked.sort(key=lambda each: not each[1])
+        return [candidate for pool, known in ranked
+                for candidate in known or pool.serve(family, pool.first(family) or "", self._random)]
 
     def _facts(self, ask: _Ask, request: Request, metadata: Mapping[str, str], tokens: Callable[[], int]) -> Facts:
         generates = request.family == "chat"
@@ -256,6 +278,12 @@ class _Route:
             max_temperature=cache.max_temperature,
             threshold=config.cache.similarity_threshold or cache.similarity_threshold,
         ) if cache.enabled else None
+
+    def called(self, name: str) -> _Route:
+        """The same route under another name."""
+        route = copy(self)
+        route.name = name
+        return route
 
     def enriches(self, ask: _Ask) -> bool:
         """Whether a request may be changed, or has metadata to note."""

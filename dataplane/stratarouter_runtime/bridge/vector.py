@@ -17,10 +17,11 @@ def vector_for(decision: RoutingDecision, request: Request) -> Sequence[float] |
         return None
     if decision.query is None:
         return decision.embedding
-    return decision.embedding if decision.query == _last_text(request) else None
+    return decision.embedding if decision.query == last_text(request) else None
 
 
-def _last_text(request: Request) -> str | None:
+def last_text(request: Request) -> str | None:
+    """The text of the last message, where it is text alone."""
     messages = request.body.get("messages")
     last = messages[-1] if isinstance(messages, list | tuple) and messages else None
     content = last.get("content") if isinstance(last, Mapping) else None

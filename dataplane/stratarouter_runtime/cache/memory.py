@@ -76,6 +76,10 @@ class MemoryStore:
         self._drop(exact)
         return True
 
+    async def clear(self) -> None:
+        for exact in list(self._entries):
+            self._drop(exact)
+
     def stats(self) -> dict[str, int]:
         return {"entries": len(self._entries), "bytes": self._bytes}
 

@@ -56,6 +56,9 @@ FAILURES = 3
 """Failures in a row after which Redis is left alone."""
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between probes while it does not answer."""
+CLEAR_SECONDS = 30.0
+SCANNED = 1_000
+"""Keys that are looked through, and removed, at once."""
 
 T = TypeVar("T")
 
@@ -115,6 +118,21 @@ class RedisStore:
         count, identity = await self._run(scripts.DELETE, exact, exact, self._max_entries, MARK_MS, STREAM_MS)
         self._deleted = identity.decode()
         return bool(count)
+
+    async def clear(self) -> None:
+        await self._ask(self._clear(), CLEAR_SECONDS)
+
+    async def _clear(self) -> None:
+        # The stream first: who starts meanwhile learns of no entry that is about to go.
+        await self._writers.delete(self._stream)
+        keys: list[bytes] = []
+        async for key in self._writers.scan_iter(match=f"{self._prefix}*", count=SCANNED):
+            keys.append(key)
+            if len(keys) >= SCANNED:
+                await self._writers.unlink(*keys)
+                keys.clear()
+        if keys:
+            await self._writers.unlink(*keys)
 
     def stats(self) -> dict[str, int]:
         """Nothing: counting what is shared would mean scanning it."""

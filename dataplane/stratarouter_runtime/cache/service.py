@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from .guard import verdict, warm
 from .index import Neighbour, VectorIndex
 from .store import Store, StoreUnavailable
 
+STORING_SECONDS = 0.1
+"""How long an exact look-up waits for an answer that is just being stored under its key."""
 NEIGHBOURS = 5
 """The guard may refuse the nearest and allow a later one."""
 
@@ -33,6 +36,7 @@ class SemanticCache:
         self._embedder = embedder
         self._clock = clock
         self._counts = {"exactHits": 0, "semanticHits": 0, "misses": 0}
+        self._storing: dict[str, asyncio.Event] = {}
         self.shed = 0
 
     async def start(self) -> None:
@@ -48,7 +52,12 @@ class SemanticCache:
             self._index.close()
 
     async def lookup_exact(self, key: CacheKey, *, max_age: float | None = None) -> Hit | Miss:
-        """The same canonical request in the same partition."""
+        """The same canonical request in the same partition; one that is just being stored is waited for, briefly."""
+        storing = self._storing.get(key.exact)
+        if storing is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STORING_SECONDS):
+                    await storing.wait()
         try:
             entry = await self._store.get(key.exact)
         except StoreUnavailable:
@@ -83,6 +92,15 @@ class SemanticCache:
 
     async def store(self, key: CacheKey, entry: CacheEntry, *, vector: Sequence[float] | None = None) -> bool:
         """Keep an answer, with its question's vector where the semantic tier may use it."""
+        done = self._storing[key.exact] = asyncio.Event()
+        try:
+            return await self._store_now(key, entry, vector)
+        finally:
+            done.set()
+            if self._storing.get(key.exact) is done:
+                del self._storing[key.exact]
+
+    async def _store_now(self, key: CacheKey, entry: CacheEntry, vector: Sequence[float] | None) -> bool:
         unit: Vector | None = None
         if key.text is not None and self._embedder is not None:
             found = await self._vector(self._embedder, key.text, vector)
@@ -119,6 +137,15 @@ class SemanticCache:
     async def claim(self, execution: str, verdict: str) -> bool:
         """True for the first of all pods; raises ``StoreUnavailable``."""
         return await self._store.notes.claim(execution, verdict)
+
+    async def clear(self) -> bool:
+        """Forget all entries of this scope; False where the store does not answer."""
+        self.cleared()
+        try:
+            await self._store.clear()
+        except StoreUnavailable:
+            return False
+        return True
 
     def stats(self) -> dict[str, Any]:
         """Figures of this pod."""

@@ -86,6 +86,9 @@ class Store(Protocol):
     async def delete(self, exact: str) -> bool:
         """Forget an entry and tell every follower; whether there was one."""
 
+    async def clear(self) -> None:
+        """Forget all entries of this scope; whoever still knows of one finds it gone."""
+
     def stats(self) -> dict[str, int]:
         """``entries`` and ``bytes`` where it knows them."""
 
@@ -113,6 +116,9 @@ class MissingStore:
         raise StoreUnavailable("the Redis URL is missing")
 
     async def delete(self, exact: str) -> bool:  # noqa: ARG002 (the protocol's)
+        raise StoreUnavailable("the Redis URL is missing")
+
+    async def clear(self) -> None:
         raise StoreUnavailable("the Redis URL is missing")
 
     def stats(self) -> dict[str, int]:

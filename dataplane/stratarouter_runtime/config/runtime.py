@@ -7,12 +7,17 @@ by ``snapshot``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Unpack
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from . import keywords
 from .base import Contract, ModelName, Name, SecretKeyRef, SecretRef, Url, hot, roll, rules
+from .keywords import Keywords
+from .origin import Origin
 from .policy import Policy, RouteContext
+from .secrets import MountedSecrets, Secrets, StaticSecrets
 from .state import StateConfig
 
 DEFAULT_ROUTE = "default"
@@ -310,6 +315,49 @@ class RuntimeConfig(Contract):
     auth: Annotated[
         AuthConfig | None, hot("Who may call. Default: everybody who can reach the pod, as one tenant.")] = None
     template: Annotated[Template, roll("Pod settings.")] = Template()
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    def __init__(self, **given: Unpack[Keywords]) -> None:
+        """In Python: the flat keywords of ``keywords.FLAT`` beside the nested fields, and the URLs of back ends.
+
+        Raises ``ConfigError`` for an unknown keyword or a field that is given twice, pydantic's ``ValidationError`` for a
+        value out of bounds; both are ``ValueError``.
+        """
+        try:
+            super().__init__(**keywords.nested(given, type(self)))
+        except ValidationError as error:
+            keywords.explained(error, given)
+            raise
+        self._origin = Origin(secrets=StaticSecrets(keywords.urls(given, self)))
+
+    # Only ``RuntimeConfig(...)`` takes keywords: documents are validated without it.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as pydantic marks its own
+
+    @classmethod
+    def load(cls, *paths: str | Path, name: str | None = None, secrets: str | Path | Secrets | None = None) -> RuntimeConfig:
+        """Read the resources' YAML as ``strata-runtime serve --config`` does, with the pools and Secrets beside it.
+
+        ``paths`` are files or folders, ``name`` chooses among several RuntimeConfigs, ``secrets`` is a folder of
+        ``<secret>/<key>`` whose values go before those of Secret manifests. Reads files, so call it outside the event loop
+        where that matters. Raises ``ConfigError`` that names the file or the field.
+        """
+        from .files import load  # noqa: PLC0415 (it reads into this model)
+
+        loaded = load(paths, name=name)
+        beside: Secrets = StaticSecrets(loaded.secrets)
+        if isinstance(secrets, str | Path):
+            beside = MountedSecrets(Path(secrets), beside)
+        elif secrets is not None:
+            beside = secrets
+        config = loaded.snapshot.runtime
+        config._origin = Origin(loaded.snapshot, beside)  # noqa: SLF001 (its own class)
+        return config
+
+    @property
+    def origin(self) -> Origin:
+        """The pools and secrets that came with it; no part of its value."""
+        return self._origin
 
     @model_validator(mode="after")
     def _check(self) -> Self:

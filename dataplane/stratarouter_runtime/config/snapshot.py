@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -37,7 +37,11 @@ _Spec = TypeVar("_Spec", bound=Contract)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One valid configuration: a RuntimeConfig and the pools it uses."""
+    """One valid configuration: a RuntimeConfig and the pools it uses.
+
+    ``open``: nobody configured routes or models (the library over clients): the default route serves every route's name,
+    and a pool is asked for models that it does not list.
+    """
 
     name: str
     namespace: str
@@ -45,6 +49,13 @@ class Snapshot:
     runtime: RuntimeConfig
     pools: Mapping[str, ProviderPool]
     digest: str = field(default="")
+    open: bool = False
+
+    @classmethod
+    def of(cls, runtime: RuntimeConfig, pools: Mapping[str, ProviderPool], *, name: str, open: bool = False) -> Snapshot:  # noqa: A002
+        """A snapshot of values made in Python; raises ``ConfigError`` where they do not fit each other."""
+        _check(f"RuntimeConfig/{name}", runtime, pools)
+        return cls(name, "default", 0, runtime, MappingProxyType(dict(pools)), open=open)._with_digest()  # noqa: SLF001 (its own class)
 
     @classmethod
     def build(cls, runtime: Mapping[str, Any], pools: Iterable[Mapping[str, Any]], *, digest: str = "") -> Snapshot:
@@ -65,6 +76,13 @@ class Snapshot:
             digest=digest,
         )
         return snapshot if digest else snapshot._with_digest()
+
+    def running(self, runtime: RuntimeConfig) -> Snapshot:
+        """The same pools under another RuntimeConfig; raises ``ConfigError`` where that does not fit them."""
+        if runtime == self.runtime:
+            return self
+        _check(f"RuntimeConfig/{self.name}", runtime, self.pools)
+        return replace(self, runtime=runtime)._with_digest()  # noqa: SLF001 (its own class)
 
     def to_yaml(self) -> bytes:
         """The form pods read: the same resources, reduced to what pods use; the same value gives the same bytes."""
@@ -122,7 +140,7 @@ class Snapshot:
         return f"shared:{chosen}" if chosen else f"own:{self.namespace}/{self.name}"
 
     def _with_digest(self) -> Snapshot:
-        return Snapshot(self.name, self.namespace, self.generation, self.runtime, self.pools, digest(self.to_yaml()))
+        return replace(self, digest=digest(self.to_yaml()))
 
     def _resource(self, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
         metadata: dict[str, Any] = {"name": name, "namespace": self.namespace}

@@ -33,7 +33,8 @@ class StrataError(Exception):
     """Base of all errors that reach a caller.
 
     ``status`` is the HTTP status, ``type`` and ``param`` are OpenAI's fields of an error body,
-    ``retry_after`` is in seconds; ``attempts`` tells what was tried before it was raised.
+    ``retry_after`` is in seconds; ``attempts`` tells what was tried before it was raised, ``execution_id`` of which
+    execution (empty before there is one).
     """
 
     def __init__(self, reason: str, message: str, *, status: int, type: str = "server_error",  # noqa: A002 (OpenAI's name)
@@ -47,6 +48,7 @@ class StrataError(Exception):
         self.code = code_of(reason) if code is None else code
         self.retry_after = retry_after
         self.attempts: tuple[Attempt, ...] = ()
+        self.execution_id = ""
 
     def kept(self) -> Self:
         """The same, to be kept with its request: without the frames it passed.

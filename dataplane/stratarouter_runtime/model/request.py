@@ -113,6 +113,7 @@ class Directives:
     ``timeout`` in seconds may only shorten the configured one; ``similarity_threshold`` may only raise it.
     ``vector`` is the query's embedding where the caller already has it (a routing decision carries it). With
     ``drop_unsupported`` a parameter that a vendor has no place for is left out instead of being a reason not to ask it.
+    ``chain`` are the pools to try, in this order, where the configuration leaves that open.
     """
 
     route: str | None = None
@@ -121,6 +122,7 @@ class Directives:
     cache: CacheControl = field(default_factory=CacheControl)
     vector: Sequence[float] | None = None
     drop_unsupported: bool = False
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

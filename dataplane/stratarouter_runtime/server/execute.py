@@ -4,7 +4,7 @@ Request: ``decision`` (a route's name, or what StrataRouter's router returned) o
 ``messages``; ``request`` with further OpenAI chat parameters; ``context`` for placeholders and metadata; ``stream``.
 With ``?dryRun=true`` the plan is explained and nobody is called.
 
-Reply: ``execution_id``, ``response`` (the text), ``completion`` (the whole answer), ``cache_hit``, ``usage``, ``cost_usd``
+Reply: ``execution_id``, ``response`` (the text), ``completion`` (the whole answer), ``cache_hit``, ``usage``, ``provider``, ``cost_usd``
 (a decimal string, null where unknown), ``attempts``, ``timings_ms``, ``plan``. As events: ``plan``, ``delta`` (``text``, or
 ``delta`` where it is more than text), then ``completed`` (the same as the JSON reply, without ``completion`` where that
 was not kept) or ``error``.
@@ -19,12 +19,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from stratarouter_runtime.bridge.decisions import normalise, query_of
+from stratarouter_runtime.asking import asked
 from stratarouter_runtime.model.errors import RequestError, StrataError
 from stratarouter_runtime.model.request import ChatRequest
 from stratarouter_runtime.model.response import ChatResponse
-from stratarouter_runtime.results import completion_document, result_document
-from stratarouter_runtime.wire import openai_chat, openai_checks, openai_errors
+from stratarouter_runtime.results import delta_of, result_of
+from stratarouter_runtime.wire import openai_checks, openai_errors
 
 from .exchange import Door, Exchange
 
@@ -44,23 +44,17 @@ async def execute(exchange: Exchange) -> web.StreamResponse:
     response = await exchange.door.runtime.complete(exchange.execution, request)
     if not isinstance(response, ChatResponse):  # pragma: no cover - a chat request is answered by a chat response
         raise TypeError("not a chat response")
-    return await exchange.json(orjson.dumps(result_document(exchange.execution, response)))
+    return await exchange.json(orjson.dumps(result_of(exchange.execution, response).to_document()))
 
 
 def _understood(exchange: Exchange, body: Mapping[str, Any]) -> ChatRequest:
     unknown = next((name for name in body if name not in _FIELDS), None)
     if unknown is not None:
         raise RequestError("UnknownParameter", f"Unknown parameter: '{unknown}'.", param=unknown)
-    context = body.get("context") or {}
-    if not isinstance(context, Mapping):
-        raise openai_checks.wrong_type("context", "an object", context)
-    decision = normalise(body["decision"]) if body.get("decision") is not None else None
-    exchange.execution.decision, exchange.execution.context = decision, context
-    asked = dict(query_of(decision, query=body.get("query"), messages=body.get("messages"), request=body.get("request"),
-                          context=context))
-    if body.get("stream") is not None:
-        asked["stream"] = body["stream"]
-    return openai_chat.check_chat(asked)
+    found = asked(body.get("decision"), query=body.get("query"), messages=body.get("messages"), request=body.get("request"),
+                  context=body.get("context"), stream=body.get("stream"))
+    exchange.execution.decision, exchange.execution.context = found.decision, found.context
+    return found.request
 
 
 async def _stream(exchange: Exchange, request: ChatRequest) -> web.StreamResponse:
@@ -79,7 +73,8 @@ async def _stream(exchange: Exchange, request: ChatRequest) -> web.StreamRespons
         except TimeoutError:
             raise ConnectionAbortedError("the client stopped reading") from None
         whole = reply.response()
-    await exchange.taken(events.send(_event("completed", {"response": "".join(text), **completion_document(exchange.execution, whole)})))
+    result = result_of(exchange.execution, whole, "".join(text) if whole is None else None)
+    await exchange.taken(events.send(_event("completed", result.to_document())))
     await exchange.taken(events.end())
     if events.response is None:  # pragma: no cover - the plan has been sent
         raise RuntimeError("a stream without events")
@@ -88,12 +83,10 @@ async def _stream(exchange: Exchange, request: ChatRequest) -> web.StreamRespons
 
 def _delta(body: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a chunk adds: its text, or the whole delta where it is more than text."""
-    choices = (body or {}).get("choices")
-    delta = dict(choices[0].get("delta") or {}) if choices else {}
-    delta.pop("role", None)
+    delta = delta_of(body)
     if set(delta) == {"content"}:
-        return {"text": delta["content"]} if delta["content"] else {}
-    return {"delta": delta} if any(delta.values()) else {}
+        return {"text": delta["content"]}
+    return {"delta": delta} if delta else {}
 
 
 def _event(name: str, data: Any) -> bytes:

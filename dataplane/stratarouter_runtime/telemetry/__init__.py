@@ -8,5 +8,6 @@ from __future__ import annotations
 from .facade import RequestScope, Telemetry
 from .logs import Logging
 from .metrics import Metrics
+from .tracing import surrounding
 
-__all__ = ["Logging", "Metrics", "RequestScope", "Telemetry"]
+__all__ = ["Logging", "Metrics", "RequestScope", "Telemetry", "surrounding"]

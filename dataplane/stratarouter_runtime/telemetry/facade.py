@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Self
@@ -36,15 +36,20 @@ NOT_LOOKED_UP = frozenset({"bypass", "disabled", "ineligible"})
 
 
 class Telemetry:
-    """Metrics, traces and the access log of one runtime. ``clock`` is the one of ``Execution.started``, in seconds."""
+    """Metrics, traces and the access log of one runtime. ``clock`` is the one of ``Execution.started``, in seconds.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time,
+    ``embedded``: the process is somebody else's: it is not watched, and its logging stays as it is, except that a level
+    that was configured expressly is set for our own loggers.
+    """
+
+    def __init__(self, *, embedded: bool = False, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time,
                  environ: Mapping[str, str] = os.environ) -> None:
         self.metrics = Metrics()
         self.tracing = Tracing(self.metrics.spans)
         self.observer = Observer(self.metrics)
         self._cache_figures = CacheFigures(self.metrics)
         self._state_figures = StateFigures(self.metrics)
+        self._embedded = embedded
         self._clock = clock
         self._wall = wall
         self._environ = environ
@@ -53,11 +58,14 @@ class Telemetry:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watch the process; on leaving, send the last spans (for a few seconds at most)."""
-        process_log = logs.installed()
-        if process_log is not None:
-            process_log.on_drop = self.metrics.log_dropped
-        async with owned(watch_loop(self.metrics.loop_lag), "watch-loop"), owned(watch_process(self.metrics.refresh_process), "watch-process"):
+        """Watch the process where it is ours; on leaving, send the last spans (for a few seconds at most)."""
+        async with AsyncExitStack() as stack:
+            if not self._embedded:
+                process_log = logs.installed()
+                if process_log is not None:
+                    process_log.on_drop = self.metrics.log_dropped
+                await stack.enter_async_context(owned(watch_loop(self.metrics.loop_lag), "watch-loop"))
+                await stack.enter_async_context(owned(watch_process(self.metrics.refresh_process), "watch-process"))
             try:
                 yield
             finally:
@@ -72,7 +80,8 @@ class Telemetry:
         self.observer.peers = peers(snapshot)
         cache = snapshot.runtime.cache
         self._cache_figures.backend = "redis" if cache.enabled and cache.backend == "redis" else ""
-        logs.set_level(observability.log_level)
+        if not self._embedded or "log_level" in observability.model_fields_set:
+            logs.set_level(observability.log_level)
         task = asyncio.create_task(self.tracing.configure(observability.tracing, self._resource(snapshot)), name="configure-tracing")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -236,11 +245,11 @@ class RequestScope:
         """The fields of the request's line; what is not known is left out."""
         execution, stages, usage = self._execution, self._execution.stages, self._execution.usage
         line: dict[str, Any] = {
-            names.LOG_METHOD: self._operation.method, names.LOG_PATH: self._operation.route, names.LOG_STATUS: self.status,
+            names.LOG_PATH: self._operation.route, names.LOG_STATUS: self.status,
             names.LOG_TENANT: execution.caller.tenant, names.LOG_ATTEMPTS: len(execution.attempts), names.LOG_DURATION: _ms(seconds),
             names.LOG_STREAM: execution.request is not None and execution.request.stream}
         provider, model = self._who()
-        words = ((names.LOG_ROUTE, execution.route), (names.LOG_PROVIDER, provider), (names.LOG_MODEL, model),
+        words = ((names.LOG_METHOD, self._operation.method), (names.LOG_ROUTE, execution.route), (names.LOG_PROVIDER, provider), (names.LOG_MODEL, model),
                  (names.LOG_CACHE, self._cache), (names.LOG_ERROR, self._reason))
         line.update((name, value) for name, value in words if value)
         if verdicts := self._verdicts:

@@ -277,8 +277,10 @@ OPERATIONS = {
     "execute": Operation("POST", "/v1/execute", "chat"),
     "feedback": Operation("POST", "/v1/feedback"),
     "unknown": Operation("_OTHER", "/"),
+    "library": Operation("", "strata.execute", "chat"),
+    "library-embeddings": Operation("", "strata.embed", "embeddings"),
 }
-"""By the front door's word; ``_OTHER`` is the conventions' method for what is not known."""
+"""By the front door's word; ``_OTHER`` is the conventions' method for what is not known, and in-process calls have none."""
 
 VENDORS = {
     "openai": "openai",

@@ -30,6 +30,7 @@ from opentelemetry.trace import (
     TraceFlags,
     Tracer,
     TraceState,
+    get_current_span,
     set_span_in_context,
 )
 
@@ -273,7 +274,10 @@ class Tracing:
                 self._tracer = self._make_tracer(self._pipeline, config.sample_percent, _resource(resource or {}))
 
     def request(self, headers: Mapping[str, str], *, method: str, route: str, path: str = "", scheme: str = "http") -> RequestSpan:
-        """Begin a request; ``headers`` are the client's, ``route`` the template of ``path`` (default: the same)."""
+        """Begin a request; ``headers`` are the client's, ``route`` the template of ``path`` (default: the same).
+
+        Without a ``method`` it is no HTTP request but a call in-process, named ``route``.
+        """
         parent = parse(headers)
         if self._tracer is None:
             return Silent(parent)
@@ -282,9 +286,12 @@ class Tracing:
                 return Silent(drawn)
         elif not parent.sampled:
             return Silent(parent)
-        attributes = {names.HTTP_METHOD: method, names.HTTP_ROUTE: route, names.URL_PATH: path or route, names.URL_SCHEME: scheme}
         context = _ROOT if parent is None else _context(parent)
-        span = self._tracer.start_span(f"{method} {route}", context=context, kind=SpanKind.SERVER, attributes=attributes)
+        if method:
+            attributes = {names.HTTP_METHOD: method, names.HTTP_ROUTE: route, names.URL_PATH: path or route, names.URL_SCHEME: scheme}
+            span = self._tracer.start_span(f"{method} {route}", context=context, kind=SpanKind.SERVER, attributes=attributes)
+        else:  # asked in-process
+            span = self._tracer.start_span(route, context=context, kind=SpanKind.INTERNAL)
         return _Request(self._tracer, span) if span.is_recording() else Silent(parent)  # OTEL_SDK_DISABLED
 
     async def flush(self) -> None:
@@ -341,6 +348,12 @@ async def _close(pipeline: Pipeline, over: asyncio.Event, linger: float) -> None
         async with asyncio.timeout(linger):
             await over.wait()
     await asyncio.to_thread(pipeline.close, CLOSE_TIMEOUT)
+
+
+def surrounding() -> Mapping[str, str]:
+    """The headers that make a request the child of the app's own span; none where the app does not trace with OpenTelemetry."""
+    context = get_current_span().get_span_context()
+    return _position(context).headers() if context.is_valid else {}
 
 
 def _resource(given: Mapping[str, str]) -> Resource:

@@ -28,7 +28,7 @@ _COST = nullable(text("US dollars, a decimal; `0` for a cache hit; null where un
 _RESULT: dict[str, Schema] = {
     "execution_id": text(), "request_id": text(), "route": text(),
     "response": text("The answer's text; empty for tool calls."),
-    "cache_hit": boolean(), "model": text("What the vendor reported."),
+    "cache_hit": boolean(), "provider": text("Who answered, be it earlier."), "model": text("What the vendor reported."),
     "finish_reason": nullable(text()), "usage": nullable(ref("Usage")), "cost_usd": _COST,
     "attempts": array(ref("Attempt")), "timings_ms": mapping(number(minimum=0), "Milliseconds of each part of the way."),
     "warnings": array(ref("Loss"), "What was left out of the request, because the vendor that answered has no place for it."),
