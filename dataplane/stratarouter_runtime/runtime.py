@@ -116,6 +116,7 @@ class Runtime:
         """A complete answer; raises ``StrataError``."""
         parts = self.parts
         with parts:
+            execution.request = request
             await self._route(parts, execution, request)
             plan = self._plan(parts, execution, request)
             key = parts.cache_key(plan)
@@ -138,6 +139,7 @@ class Runtime:
         """An answer as batches of events, from its first content on; leaving the context ends the vendor's call."""
         parts = self.parts
         with parts:
+            execution.request = request
             await self._route(parts, execution, request)
             plan = self._plan(parts, execution, request)
             key = parts.cache_key(plan)
@@ -232,7 +234,6 @@ class Runtime:
 
     # --- steps ---------------------------------------------------------------------------------------------------
     async def _route(self, parts: Parts, execution: Execution, request: Request) -> None:
-        execution.request = request
         if (parts.routing is None or execution.decision is not None or execution.directives.route is not None
                 or not isinstance(request, ChatRequest) or request.model != AUTO_MODEL):
             return
@@ -249,7 +250,6 @@ class Runtime:
 
     def _plan(self, parts: Parts, execution: Execution, request: Request) -> Plan:
         began = self._clock()
-        execution.request = request
         plan = parts.planner.plan(request, execution.caller, execution.directives, decision=execution.decision,
                                   context=execution.context)
         execution.plan = plan

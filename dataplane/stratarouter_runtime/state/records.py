@@ -222,9 +222,10 @@ def _decision(decision: RoutingDecision | None) -> dict[str, Any]:
         return {}
     scores = decision.scores if isinstance(decision.scores, Mapping) else {}
     figures = [(clean(str(name)), figure) for name, value in scores.items() if (figure := _figure(value)) is not None]
-    return {"route": clean(decision.route_id) if isinstance(decision.route_id, str) else None,
+    told = {"route": clean(decision.route_id) if isinstance(decision.route_id, str) else None,
             "confidence": _figure(decision.confidence),
             "scores": dict(sorted(figures, key=lambda each: -each[1])[:MAX_SCORES])}
+    return {**told, "reason": clean(decision.reason)} if isinstance(decision.reason, str) and decision.reason else told
 
 
 def _figure(value: object) -> float | None:

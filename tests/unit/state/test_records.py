@@ -69,6 +69,14 @@ def test_a_decision_that_nobody_has_checked_is_told_as_far_as_it_goes(decision):
     assert len(orjson.dumps(told.decision)) < 500
 
 
+def test_why_there_was_no_route_is_told():
+    """The router's reason, where it gave one."""
+    decided = execution()
+    decided.plan = replace(decided.plan, decision=RoutingDecision(None, 0.25, reason="below the threshold"))
+    told = record(decided, status=200, started_at=NOW, duration=1)
+    assert told.decision == {"route": None, "confidence": 0.25, "scores": {}, "reason": "below the threshold"}
+
+
 def test_what_the_policy_found_is_told():
     """In the header's short form: of a plan that came to be, and of a refusal, which has none."""
     found = Verdict("allowedRegions", "us", ["eu"], effect="leftOut")
