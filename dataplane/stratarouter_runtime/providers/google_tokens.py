@@ -35,6 +35,7 @@ ANSWER_SECONDS = 10.0
 """How long a token server may take."""
 MAX_ANSWER = 64 * 1024
 
+_CLOSED = "the provider's connections are closed"
 _CODE = re.compile(r"[a-z_]{1,64}")
 _KINDS: Mapping[str, tuple[str, str]] = {
     "service_account": ("google.oauth2.service_account", "from_service_account_info"),
@@ -95,7 +96,8 @@ class GoogleTokens:
         self._expires = self._not_before = 0.0
         self._failure: _Failed | None = None
         self._renewal: asyncio.Task[None] | None = None
-        self._sending: set[concurrent.futures.Future[_Answer]] = set()
+        self._sending: asyncio.Task[Any] | None = None
+        """The request that is under way; touched on the loop alone."""
         self._closed = False
 
     async def token(self, due: float) -> str:
@@ -115,14 +117,14 @@ class GoogleTokens:
     async def aclose(self) -> None:
         """Stop a renewal that is under way; no more tokens."""
         self._closed = True
-        for sending in list(self._sending):
-            sending.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
         if self._renewal is not None:
             await asyncio.wait([self._renewal])
 
     async def _awaited(self, due: float, now: float) -> str:
         if self._closed:
-            raise ProviderError(Failure.CONNECT_FAILED, "the provider's connections are closed", phase=Phase.CONNECT)
+            raise _Failed(Failure.CONNECT_FAILED, _CLOSED).error()
         if self._renewal is None and self._failure is not None and now < self._not_before:
             raise self._failure.error()  # moments ago: the server is not asked for each request
         try:
@@ -149,10 +151,9 @@ class GoogleTokens:
             self._fail(error.failure, str(error))
         except _KeyFileError as error:
             self._fail(Failure.UNAUTHORIZED, f"the provider's credentials are no key file: {error}")
-        except concurrent.futures.CancelledError:
-            self._fail(Failure.CONNECT_FAILED, "the provider's connections are closed")
         except Exception as error:  # noqa: BLE001 (google-auth raises its own errors, and any other for what a server sends wrong)
-            self._fail(Failure.UNAUTHORIZED, f"no access token for the provider: {_code_of(error)}")
+            kind = Failure.OVERLOADED if getattr(error, "retryable", False) else Failure.UNAUTHORIZED
+            self._fail(kind, f"no access token for the provider: {_code_of(error)}")
         else:
             self._token, self._expires, self._failure = token, expires, None
             self._not_before = self._clock() + PAUSE_SECONDS
@@ -170,12 +171,10 @@ class GoogleTokens:
 
         def request(url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any) -> _Answer:  # noqa: ARG001
             """google-auth's transport, over the loop that waits for it."""
-            sending = asyncio.run_coroutine_threadsafe(self._send(url, method, body, headers), loop)
-            self._sending.add(sending)
             try:
-                return sending.result()
-            finally:
-                self._sending.discard(sending)
+                return asyncio.run_coroutine_threadsafe(self._send(url, method, body, headers), loop).result()
+            except concurrent.futures.CancelledError:
+                raise _closed() from None
 
         self._credentials.refresh(request)
         expiry = self._credentials.expiry
@@ -184,19 +183,31 @@ class GoogleTokens:
 
     async def _send(self, url: str, method: str, body: Any, headers: Any) -> _Answer:
         if self._closed:
-            raise _TokenServerError(Failure.CONNECT_FAILED, "the provider's connections are closed")
+            raise _closed()
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        self._sending = asyncio.current_task()
         try:
             async with aiohttp.ClientSession(timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session, session.request(
                     method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy, ssl=self._tls) as response:
-                data = await response.content.read(MAX_ANSWER)
+                data = await _bounded(response)
         except TimeoutError:
             raise _TokenServerError(Failure.TIMEOUT, "the provider's token server did not answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise _TokenServerError(Failure.CONNECT_FAILED, "the provider's token server cannot be reached") from None
+        finally:
+            self._sending = None
         if response.status >= 500 or response.status in (408, 429):
             raise _TokenServerError(Failure.OVERLOADED, f"the provider's token server answered with status {response.status}")
         return _Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    data = b""
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > MAX_ANSWER:
+            raise _TokenServerError(Failure.BAD_RESPONSE, f"the provider's token server answered with more than {MAX_ANSWER} bytes")
+    return data
 
 
 def _credentials_of(key: str) -> Any:
@@ -205,7 +216,7 @@ def _credentials_of(key: str) -> Any:
     Imported only here: what they sign with is a large library that only pools with Vertex AI should pay for.
     """
     if not key:
-        return _imported("google.auth.compute_engine").Credentials()
+        return _imported("google.auth.compute_engine").Credentials(scopes=SCOPES)
     try:
         info = json.loads(key)
     except ValueError:
@@ -223,6 +234,10 @@ def _credentials_of(key: str) -> Any:
 
 def _imported(name: str) -> Any:
     return importlib.import_module(name)
+
+
+def _closed() -> _TokenServerError:
+    return _TokenServerError(Failure.CONNECT_FAILED, _CLOSED)
 
 
 def _code_of(error: Exception) -> str:

@@ -230,7 +230,8 @@ def _gemini_vectors(model: str, method: str, body: dict[str, Any]) -> dict[str, 
 
 def _vertex_vectors(model: str, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
     if method == "embedContent" and model not in ("text-embedding-005", "text-multilingual-embedding-002"):
-        checks.check_embed({**body, **body.pop("embedContentConfig", {})}, EMBED)
+        config = body.pop("embedContentConfig", {})
+        checks.check_embed({**body, **config}, EMBED | {"autoTruncate"})
         said = _said(body["content"])
         return {"embedding": {"values": bodies.vector(said, EMBEDDERS[model])}, "usageMetadata": {"promptTokenCount": bodies.tokens_of(said)},
                 "truncated": False}
