@@ -167,7 +167,8 @@ FULL_POOL: Document = {
         "proxyUrl": "http://proxy:3128", "caBundleSecretRef": {"name": "ca", "key": "ca.crt"}, "region": "eu",
         "priority": 1, "weight": 50,
         "models": [
-            {"name": "gpt-4o", "upstreamName": "gpt-4o-2024-11-20", "capabilities": ["chat"], "contextTokens": 128000, "embeddingSpace": "space",
+            {"name": "gpt-4o", "upstreamName": "gpt-4o-2024-11-20", "capabilities": ["chat"], "contextTokens": 128000, "maxOutputTokens": 4096,
+             "embeddingSpace": "space",
              "price": {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00"}},
             {"name": "embed", "capabilities": ["embeddings"]}],
         "limits": {"maxConcurrentRequests": 8},

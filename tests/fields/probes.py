@@ -38,6 +38,12 @@ async def upstream_model(world: World) -> str:
     return world.vendor.record.last.model
 
 
+async def written_at_most(world: World) -> int:
+    """The output limit that reaches the vendor of a caller who asks for 90 tokens."""
+    await world.ask(max_tokens=90)
+    return int(world.vendor.record.last.json["max_tokens"])
+
+
 async def repeated(world: World) -> bool:
     """Whether a question that was asked twice is a hit."""
     await world.ask("Twice?")
@@ -539,6 +545,8 @@ PROBES: dict[str, Probe] = {
         models("gpt-4o"), models({"name": "gpt-4o", "capabilities": ["embeddings"]}), status, 200, 404),
     "ProviderPool.providers[].models[].contextTokens": Probe(
         models({"name": "gpt-4o", "contextTokens": 10_000}), models({"name": "gpt-4o", "contextTokens": 2}), status, 200, 400),
+    "ProviderPool.providers[].models[].maxOutputTokens": Probe(
+        models("gpt-4o"), models({"name": "gpt-4o", "maxOutputTokens": 5}), written_at_most, 90, 5),
     "ProviderPool.providers[].models[].embeddingSpace": Probe(spaces(None), spaces("ours"), embeddings_status, 502, 200),
     "ProviderPool.providers[].models[].price.inputPerMillionTokens": Probe(
         priced("1", "1"), priced("1000", "1"), dear, False, True),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
-from stratarouter_runtime.config import AzureOpenAI, Capability, Model, Provider, ProviderPool
+from stratarouter_runtime.config import TYPE_CAPABILITIES, AzureOpenAI, Capability, Model, Provider, ProviderPool
 from stratarouter_runtime.model.plan import Candidate, Rate
 from stratarouter_runtime.model.request import Dialect, Family
 
@@ -43,8 +43,9 @@ class PoolCandidates:
         for provider in sorted(pool.providers, key=lambda each: each.priority):
             for model in provider.models:
                 entry = _Weighted(_candidate(name, provider, model), provider.priority, provider.weight)
+                known = entry.candidate.capabilities
                 for family, needed in _NEEDS.items():
-                    if model.capabilities is None or needed in model.capabilities:
+                    if known is None or needed in known:
                         self._table.setdefault((family, model.name), []).append(entry)
 
     def models(self, family: Family) -> list[str]:
@@ -82,8 +83,8 @@ def _candidate(pool: str, provider: Provider, model: Model) -> Candidate:
         rate = Rate(model.price.input_per_million_tokens, model.price.output_per_million_tokens)
     return Candidate(pool=pool, provider=provider.name, model=model.name, upstream_model=model.upstream,
                      region=provider.region, embedding_space=model.embedding_space, rate=rate,
-                     capabilities=None if model.capabilities is None else frozenset(model.capabilities),
-                     context_tokens=model.context_tokens, type=provider.type, dialects=_dialects(provider, model))
+                     capabilities=_capabilities(provider, model), context_tokens=model.context_tokens,
+                     max_output_tokens=model.max_output_tokens, type=provider.type, dialects=_dialects(provider, model))
 
 
 def _dialects(provider: Provider, model: Model) -> frozenset[Dialect]:
@@ -92,4 +93,12 @@ def _dialects(provider: Provider, model: Model) -> frozenset[Dialect]:
     serves = provider.type == "openai" or (provider.type == "azureopenai" and (provider.azureopenai or AzureOpenAI()).api_version is None)
     if serves and (model.capabilities is None or "responses" in model.capabilities):
         found.add("responses")
+    if provider.type == "anthropic":
+        found.add("anthropic")
     return frozenset(found)
+
+
+def _capabilities(provider: Provider, model: Model) -> frozenset[str] | None:
+    """What it says, else what its type can do; None: everything."""
+    listed = TYPE_CAPABILITIES.get(provider.type) if model.capabilities is None else model.capabilities
+    return None if listed is None else frozenset(listed)

@@ -14,7 +14,7 @@ from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.plan import Candidate
 from stratarouter_runtime.model.request import Request
 
-from .limits import output_tokens
+from .limits import output_tokens, within
 
 CONTEXT = "contextTokens"
 _IMAGES = frozenset({"image_url", "image", "input_image"})
@@ -26,7 +26,6 @@ class Needs:
     def __init__(self, request: Request, input_tokens: Callable[[], int]) -> None:
         self._body = request.body
         self._input_tokens = input_tokens
-        self._whole: int | None = None
         self._chat = request.family == "chat"
         self.capabilities: Mapping[str, str] = _capabilities(self._body) if self._chat else {}
 
@@ -36,7 +35,7 @@ class Needs:
             for name in self.capabilities:
                 if name not in candidate.capabilities:
                     return name
-        if candidate.context_tokens is not None and self._window() > candidate.context_tokens:
+        if candidate.context_tokens is not None and self._window(candidate) > candidate.context_tokens:
             return CONTEXT
         return None
 
@@ -46,17 +45,16 @@ class Needs:
         if all(each == CONTEXT for _, each in left_out):
             largest = max(each.context_tokens or 0 for each, _ in left_out)
             return RequestError(
-                "ContextLengthExceeded", f"The request has an estimated {self._window()} tokens, and the largest window is "
+                "ContextLengthExceeded", f"The request has an estimated {self._window(left_out[0][0])} tokens, and the largest window is "
                 f"{largest} tokens: {_listed(left_out)}.", param="messages" if self._chat else "input")
         return RequestError(
             "CapabilityMissing", f"The request needs what no candidate can do: {_listed(left_out)}.",
             param=self.capabilities.get(reason, "messages"))
 
-    def _window(self) -> int:
-        """Tokens of input and output together."""
-        if self._whole is None:
-            self._whole = self._input_tokens() + ((output_tokens(self._body) or 0) if self._chat else 0)
-        return self._whole
+    def _window(self, candidate: Candidate) -> int:
+        """Tokens of input and output together, at this candidate."""
+        output = within(output_tokens(self._body), candidate.max_output_tokens) if self._chat else None
+        return self._input_tokens() + (output or 0)
 
 
 def _listed(left_out: Iterable[tuple[Candidate, str]]) -> str:

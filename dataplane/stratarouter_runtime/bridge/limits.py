@@ -18,6 +18,11 @@ def output_tokens(body: Mapping[str, Any]) -> int | None:
     return max(given) if given else None
 
 
+def within(asked: int | None, most: int | None) -> int | None:
+    """The output limit that holds at a candidate which writes at most ``most``: a request for more is cut to that."""
+    return asked if asked is None or most is None else min(asked, most)
+
+
 def answers(body: Mapping[str, Any]) -> int:
     """How many answers are asked for: ``n``, default 1."""
     return _count(body.get("n")) or 1

@@ -26,6 +26,7 @@ from stratarouter_runtime.config.policy import Policy
 from stratarouter_runtime.model.plan import Candidate
 from stratarouter_runtime.model.verdict import Effect, Verdict
 
+from .limits import within
 from .windows import windows
 
 _UNIT = 10 ** 15
@@ -159,7 +160,7 @@ def _least_cost(candidate: Candidate, facts: Facts) -> int | None:
         return None
     cost = facts.input_tokens() * _nanos(candidate.rate.input)
     if facts.generates:
-        cost += (facts.output_tokens or 1) * facts.answers * _nanos(candidate.rate.output)
+        cost += (within(facts.output_tokens, candidate.max_output_tokens) or 1) * facts.answers * _nanos(candidate.rate.output)
     return cost
 
 

@@ -13,6 +13,7 @@ from .files import Content, Loaded, load, read
 from .policy import Policy, RouteContext, TimeWindow
 from .pool import (
     DEFAULT_ENDPOINTS,
+    TYPE_CAPABILITIES,
     AzureOpenAI,
     Capability,
     CircuitBreaker,
@@ -59,6 +60,7 @@ __all__ = [
     "MAX_UTTERANCES",
     "NAME_LENGTH",
     "OPERATOR_FIELDS",
+    "TYPE_CAPABILITIES",
     "AuthConfig",
     "AzureOpenAI",
     "CacheConfig",

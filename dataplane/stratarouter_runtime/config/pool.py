@@ -22,19 +22,25 @@ from .base import (
     rules,
 )
 
-ProviderType = Literal["openai", "azureopenai", "google", "vertexai", "cohere", "ollama", "vllm", "openaicompatible"]
+ProviderType = Literal["openai", "azureopenai", "anthropic", "google", "vertexai", "cohere", "ollama", "vllm", "openaicompatible"]
 Capability = Literal["chat", "tools", "vision", "jsonSchema", "embeddings", "responses"]
 Strategy = Literal["priority", "weighted"]
 AzureAuth = Literal["apiKey", "entra"]
 
 DEFAULT_ENDPOINTS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
     "google": "https://generativelanguage.googleapis.com",
     "cohere": "https://api.cohere.com",
     "ollama": "http://localhost:11434",
     "vllm": "http://localhost:8000/v1",
 }
 """Where a type lives when ``endpoint`` is omitted: the vendor SDK's base URL. The others have none, or one for each location."""
+
+TYPE_CAPABILITIES: dict[str, tuple[Capability, ...]] = {
+    "anthropic": ("chat", "tools", "vision", "jsonSchema"),
+}
+"""What a type can do where it cannot do everything: the capabilities of its models that list none."""
 
 RESERVED_HEADERS = frozenset({
     "authorization", "api-key", "x-api-key", "x-goog-api-key", "host", "content-length", "content-type", "transfer-encoding",
@@ -67,6 +73,11 @@ class Model(Contract):
         int | None,
         hot("Tokens of input and output together that the model takes. Default: unknown. A request whose estimate is larger "
             "is not sent to it."), Field(ge=1, le=100_000_000)] = None
+    max_output_tokens: Annotated[
+        int | None,
+        hot("Most tokens of one answer. A request for more is cut to this; where a vendor requires a limit (`anthropic`) and the "
+            "caller gives none, it is this. Default: the caller's figure goes through, and Anthropic gets 16384 (less for models "
+            "before Claude 3.7)."), Field(ge=1, le=100_000_000)] = None
     embedding_space: Annotated[
         str | None,
         hot("Declares equal vector spaces: embeddings fail over only between models of the same upstream name or of "
@@ -194,7 +205,8 @@ class Provider(Contract):
     name: Annotated[Name, hot("Name of the provider, unique in its pool; it is a metric label.")]
     type: Annotated[
         ProviderType,
-        hot("Vendor: `openai`, `azureopenai`, `google` (Gemini API), `vertexai` (Gemini on Google Cloud), `cohere`, `ollama`, `vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
+        hot("Vendor: `openai`, `azureopenai`, `anthropic`, `google` (Gemini API), `vertexai` (Gemini on Google Cloud), `cohere`, `ollama`, "
+            "`vllm`, or `openaicompatible` for anything else that speaks OpenAI's API.")]
     endpoint: Annotated[
         Url | None,
         hot("The vendor SDK's base URL; a trailing `/v1` or `/v2` is accepted and never doubled. Default: that of the type; "

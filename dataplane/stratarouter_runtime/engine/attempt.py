@@ -30,7 +30,8 @@ class Running:
         self.limit = limit
         self.number = number
         candidate = permit.candidate
-        self.call = Call(candidate.upstream_model, limit.at, scope.headers, candidate.model, candidate.dialects)
+        self.call = Call(candidate.upstream_model, limit.at, scope.headers, candidate.model, candidate.dialects,
+                         candidate.max_output_tokens)
         self._permit = permit
         self._scope = scope
         self._first_token: float | None = None

@@ -35,8 +35,9 @@ class Candidate:
     """A (provider, model) that a plan may try.
 
     ``rate`` is None where the price is unknown, ``capabilities`` None where it can do all that its type can, and
-    ``context_tokens`` (input and output together) None where the window is unknown. ``type`` is its provider's,
-    ``dialects`` those it can be asked in besides OpenAI's chat completions.
+    ``context_tokens`` (input and output together) None where the window is unknown, ``max_output_tokens`` None where only
+    the caller limits an answer. ``type`` is its provider's, ``dialects`` those it can be asked in besides OpenAI's chat
+    completions.
     """
 
     pool: str
@@ -48,6 +49,7 @@ class Candidate:
     rate: Rate | None = None
     capabilities: frozenset[str] | None = None
     context_tokens: int | None = None
+    max_output_tokens: int | None = None
     type: str = ""
     dialects: frozenset[Dialect] = frozenset()
 

@@ -21,6 +21,7 @@ class Call:
     """One attempt's terms. ``deadline`` is absolute, on the event loop's clock; ``headers`` carry the trace context.
 
     ``model`` is the model's public name, ``dialects`` what it can be asked in besides OpenAI's chat completions.
+    No answer may have more than ``max_output_tokens``; None: only the caller limits it.
     """
 
     upstream_model: str
@@ -28,6 +29,7 @@ class Call:
     headers: Headers = field(default_factory=dict)
     model: str = ""
     dialects: frozenset[Dialect] = frozenset()
+    max_output_tokens: int | None = None
 
 
 class Provider(Protocol):

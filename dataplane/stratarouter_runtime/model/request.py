@@ -26,11 +26,15 @@ class Native:
     """A request as it came in at a front door of another dialect than OpenAI's chat completions.
 
     ``beyond`` names what the canonical form does not carry of it: only a vendor of the same dialect can serve that.
+    ``translated`` is the canonical form that it was given first, so that what was changed since can be told; ``headers`` are
+    those of the caller's that belong to the request (``anthropic-beta``), names in lower case.
     """
 
     dialect: Dialect
     body: Mapping[str, Any]
     beyond: tuple[Unsupported, ...] = ()
+    translated: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

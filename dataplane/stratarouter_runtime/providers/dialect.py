@@ -40,7 +40,9 @@ class Outgoing:
 
 
 class DialectProvider(ABC):
-    """Base of all vendors."""
+    """Base of all vendors. ``needs_limit``: the vendor wants to be told how long an answer may be."""
+
+    needs_limit = False
 
     def __init__(self, config: Provider, *, api_key: str = "", ca_bundle: str | None = None) -> None:
         timeouts = config.timeouts
@@ -95,7 +97,7 @@ class DialectProvider(ABC):
 
     async def chat(self, request: ChatRequest, call: Call) -> ChatResponse:
         """A complete answer."""
-        request = self.prepared(request, call)
+        request = self.prepared(self._limited(request, call), call)
         raw = await self._exchange(self.chat_call(request, call.upstream_model, stream=False), call, self._end(call))
         try:
             return self.read_chat(raw, request)
@@ -113,7 +115,7 @@ class DialectProvider(ABC):
 
     async def stream(self, request: ChatRequest, call: Call) -> AsyncIterator[Batch]:
         """The answer as events, a batch a read. Closed after ``DONE`` it gives its connection back, before it closes it."""
-        request = self.prepared(request, call)
+        request = self.prepared(self._limited(request, call), call)
         end = self._end(call)
         first = min(asyncio.get_running_loop().time() + self._first_token, end)
         outgoing = self.chat_call(request, call.upstream_model, stream=True)
@@ -130,6 +132,17 @@ class DialectProvider(ABC):
                     yield batch
             finally:
                 await reading.close()
+
+    def _limited(self, request: ChatRequest, call: Call) -> ChatRequest:
+        """With output limits cut to what the model may write."""
+        most = call.max_output_tokens
+        if most is None:
+            return request
+        given = {name: value for name in _LIMITS if type(value := request.body.get(name)) is int}
+        changed = {name: most for name, value in given.items() if value > most}
+        if not given and self.needs_limit:
+            changed = {"max_tokens": most}
+        return request.with_body({**request.body, **changed}) if changed else request
 
     async def _replayed(self, response: aiohttp.ClientResponse, request: ChatRequest, first: float) -> Batch:
         """The vendor answered a request for a stream at once: an error inside a 200, or a server that cannot stream.
@@ -153,6 +166,8 @@ class DialectProvider(ABC):
     def _broken(self, error: AnswerError) -> ProviderError:
         return broken(error, phase=Phase.BODY, key=self._upstream.key)
 
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
 
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 """Compression would hold events back."""

@@ -28,7 +28,7 @@ BY_CODE: Mapping[str, Failure] = {
                      "responsibleaipolicyviolation"), Failure.CONTENT_POLICY),
     **dict.fromkeys(("insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
                      "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
-                     "billing_not_active", "insufficient_balance", "monthly_limit_exceeded"), Failure.QUOTA_EXHAUSTED),
+                     "billing_not_active", "insufficient_balance", "monthly_limit_exceeded", "billing_error"), Failure.QUOTA_EXHAUSTED),
     **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "too_many_requests", "ratelimiterror"),
                     Failure.RATE_LIMITED),
     **dict.fromkeys(("overloaded_error", "engine_overloaded", "slow_down", "model_overloaded", "serviceunavailableerror"),
@@ -47,12 +47,16 @@ BY_STATUS: Mapping[int, Failure] = {
     429: Failure.RATE_LIMITED, 503: Failure.OVERLOADED, 529: Failure.OVERLOADED}
 
 BY_GENERAL_TYPE: Mapping[str, Failure] = {
-    "invalid_request_error": Failure.INVALID_REQUEST, "invalid_argument": Failure.INVALID_REQUEST, "badrequesterror": Failure.INVALID_REQUEST}
+    "invalid_request_error": Failure.INVALID_REQUEST, "invalid_argument": Failure.INVALID_REQUEST, "badrequesterror": Failure.INVALID_REQUEST,
+    "request_too_large": Failure.INVALID_REQUEST, "timeout_error": Failure.TIMEOUT}
 """By type alone, for errors that come without a status (inside a 200, in mid-stream)."""
 
 _CONTEXT = re.compile(r"maximum context length|context (length|window|size)|prompt is too long|too many tokens"
-                      r"|exceeds the maximum number of tokens", re.IGNORECASE)
+                      r"|exceeds the maximum number of tokens|exceed context limit", re.IGNORECASE)
 """Local servers give no code for it, only words."""
+
+_QUOTA = re.compile(r"credit balance is too low|reached your specified API usage limits", re.IGNORECASE)
+"""Anthropic says it with the status and the type of a request that is wrong."""
 
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>)\]]+", re.IGNORECASE)
 _KEY = re.compile(r"\bBearer\s+\S+|\b(?:sk|gsk|xai)[-_][A-Za-z0-9*_.-]{8,}|\b(?:AIza|ya29\.|AQ\.)[A-Za-z0-9_.-]{20,}"
@@ -70,6 +74,8 @@ def classify(status: int, vendor: VendorError) -> Failure:
         status = _status_in(vendor)
     if status in (400, 413, 422) and _CONTEXT.search(vendor.message):
         return Failure.CONTEXT_LENGTH
+    if status == 400 and _QUOTA.search(vendor.message):
+        return Failure.QUOTA_EXHAUSTED
     if status in BY_STATUS:
         return BY_STATUS[status]
     if status:

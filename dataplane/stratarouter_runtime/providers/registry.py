@@ -9,6 +9,7 @@ from stratarouter_runtime.config import Provider as ProviderConfig
 from stratarouter_runtime.config import ProviderType
 from stratarouter_runtime.model.provider import Provider
 
+from .anthropic import AnthropicProvider
 from .azureopenai import AzureOpenAIProvider
 from .cohere import CohereProvider
 from .google import GoogleProvider
@@ -19,9 +20,9 @@ from .vertexai import VertexAIProvider
 from .vllm import VllmProvider
 
 PROVIDERS: Mapping[ProviderType, Callable[..., Provider]] = {
-    "google": GoogleProvider, "vertexai": VertexAIProvider,
-    "openai": OpenAIProvider, "azureopenai": AzureOpenAIProvider, "cohere": CohereProvider, "openaicompatible": OpenAICompatibleProvider,
-    "vllm": VllmProvider, "ollama": OllamaProvider}
+    "openai": OpenAIProvider, "azureopenai": AzureOpenAIProvider, "anthropic": AnthropicProvider, "google": GoogleProvider,
+    "vertexai": VertexAIProvider, "cohere": CohereProvider, "openaicompatible": OpenAICompatibleProvider, "vllm": VllmProvider,
+    "ollama": OllamaProvider}
 """Every type of the configuration contract."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from stratarouter_runtime.model.plan import Candidate
 from stratarouter_runtime.model.request import ChatRequest, Request
 
-from . import cohere_request, gemini_embeddings, gemini_request, openai_support
+from . import anthropic_request, cohere_request, gemini_embeddings, gemini_request, openai_support
 from .support import Unsupported
 
 Telling = Callable[[Mapping[str, Any]], Sequence[Unsupported]]
@@ -34,7 +34,7 @@ EMBEDDINGS: Mapping[str, Telling] = {
 """Of requests for embeddings."""
 
 BY_MODEL: Mapping[str, Callable[..., Sequence[Unsupported]]] = {
-    "openai": openai_support.unsupported, "azureopenai": openai_support.unsupported}
+    "openai": openai_support.unsupported, "azureopenai": openai_support.unsupported, "anthropic": anthropic_request.unsupported}
 """Of chat requests, where it also depends on the model: given its public name and the vendor's."""
 
 SOME = frozenset({*CHAT, *EMBEDDINGS, *BY_MODEL})
