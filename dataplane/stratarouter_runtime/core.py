@@ -35,7 +35,8 @@ MAX_NUMBERS = 2**26
 MAX_QUERY = 4_096
 """Characters of a query that the core sees; it scores keywords, of which there are none here."""
 
-INSTALL = "routing by utterances needs the Rust core of StrataRouter: pip install 'stratarouter-runtime[core]'"
+INSTALL = ("routing by utterances needs the Rust core of StrataRouter: pip install 'stratarouter-runtime[core]' (on Linux x86-64 with "
+           "glibc 2.34 or newer, macOS on ARM, or Windows: it has no other wheels)")
 
 
 class Router:
