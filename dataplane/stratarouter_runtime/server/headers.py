@@ -48,8 +48,11 @@ def _add_planned(headers: dict[str, str], execution: Execution, plan: Plan) -> N
     headers["x-strata-attempts"] = str(len(execution.attempts))
     if plan.confidence is not None:
         headers["x-strata-confidence"] = f"{plan.confidence:g}"
-    if plan.losses and (lost := named(execution.lost)):
-        headers["x-strata-warning"] = safe(lost)
+    lost = named(execution.lost) if plan.losses else ""
+    # With a confidence the router has decided, and that header says so.
+    unrouted = f"not routed: {plan.decision.reason}" if plan.decision and plan.decision.reason and plan.confidence is None else ""
+    if warning := "; ".join(filter(None, (lost, unrouted))):
+        headers["x-strata-warning"] = safe(warning)
     if plan.policy:
         headers["x-strata-policy"] = safe(plan.policy_summary())
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from stratarouter_runtime.config import Snapshot
 from stratarouter_runtime.model.cache import Hit, Miss
+from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.execution import Execution
 from stratarouter_runtime.model.verdict import PolicyError, Verdict, summary
 
@@ -225,6 +226,8 @@ class RequestScope:
         metrics.stages(execution.stages.items())
         if execution.error is not None:
             metrics.error(execution.error.reason)
+        if "routing" in execution.stages:
+            metrics.routed(_routing_outcome(execution.decision))
         for verdict in self._verdicts:
             metrics.policy_violation(verdict.rule, verdict.effect, verdict.route or route)
         if isinstance(execution.cached, Hit):
@@ -288,3 +291,11 @@ class RequestScope:
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
+
+
+def _routing_outcome(decision: RoutingDecision | None) -> str:
+    if decision is None:
+        return "undecided"
+    if decision.route_id is not None:
+        return "matched"
+    return "undecided" if decision.confidence is None else "below_threshold"

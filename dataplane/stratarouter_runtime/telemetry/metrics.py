@@ -61,6 +61,7 @@ class Metrics:
         self._cache_misses = families.simple(names.CACHE_MISSES)
         self._cache_size = families.single(names.CACHE_SIZE)
         self._cache_entries = families.single(names.CACHE_ENTRIES)
+        self._routings = families.simple(names.ROUTINGS)
         self._feedback = families.simple(names.FEEDBACK)
         self._policy_violations = families.simple(names.POLICY_VIOLATIONS)
         self._cost = families.simple(names.COST)
@@ -114,6 +115,10 @@ class Metrics:
     def policy_violation(self, rule: str, effect: str, route: str) -> None:
         """A rule of a route's policy was violated."""
         self._policy_violations.child(rule, effect, route).add()
+
+    def routed(self, outcome: str) -> None:
+        """The pod routed a request by itself, with an outcome of ``names.ROUTING_OUTCOMES``."""
+        self._routings.child(outcome).add()
 
     def feedback(self, route: str, model: str, verdict: str) -> None:
         """A caller said ``correct`` or ``wrong`` of an answer."""

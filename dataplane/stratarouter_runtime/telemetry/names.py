@@ -47,6 +47,7 @@ class Label:
 
 
 STAGES = ("parse", "routing", "policy", "cache", "queue", "upstream-ttfb", "upstream", "post")
+ROUTING_OUTCOMES = ("matched", "below_threshold", "undecided")
 TIERS = ("exact", "semantic")
 TOKEN_TYPES = ("input", "output")
 SUCCESS = "success"
@@ -69,6 +70,7 @@ VERDICT = Label("verdict", "What a caller said of an answer.", Source.CLOSED, ("
 SAVING = Label("reason", "What saved the money.", Source.CLOSED, ("cache", "coalesce"))
 STAGE = Label("stage", "The part of the request's way, as in `Server-Timing`.", Source.CLOSED, STAGES)
 BACKEND = Label("backend", "The back end.", Source.CLOSED, ("redis", "postgresql"))
+ROUTING = Label("outcome", "What the pod's own routing came to.", Source.CLOSED, ROUTING_OUTCOMES)
 RELOAD = Label("outcome", "Whether the configuration was taken over.", Source.CLOSED, ("success", "failure"))
 SPAN_FATE = Label("outcome", "What became of the spans.", Source.CLOSED, ("exported", "failed", "dropped"))
 CONFIG_HASH = Label("hash", "SHA-256 of the configuration in use.", Source.OWN)
@@ -135,6 +137,9 @@ CACHE_HITS = _counter("cache_hits_total", "Requests answered from the cache.", T
 CACHE_MISSES = _counter("cache_misses_total", "Lookups that the cache did not answer.", MISS_REASON, ROUTE)
 CACHE_SIZE = _gauge("cache_size_bytes", "Bytes of the entries that this pod holds or indexes.")
 CACHE_ENTRIES = _gauge("cache_entries", "Cache entries that this pod holds or indexes.")
+ROUTINGS = _counter(
+    "routings_total", "Requests that the pod routed by itself: `matched` a route; `below_threshold`; or `undecided`, because there was no "
+    "text, no index yet, or no vector in time.", ROUTING)
 FEEDBACK = _counter("feedback_total", "What callers said of answers (`POST /v1/feedback`).", VERDICT, ROUTE, MODEL)
 POLICY_VIOLATIONS = _counter("policy_violations_total", "Violations of a route's policy.", RULE, EFFECT, ROUTE)
 COST = _counter("cost_usd_total", "US dollars spent, by the configured prices.", PROVIDER)

@@ -81,6 +81,7 @@ async def test_what_is_near_no_route_goes_to_the_default_route(tmp_path: Path, v
         answer = await pod.chat(WEATHER, model="auto")
         assert (answer.status, answer.headers["x-strata-route"]) == (200, "default")
         assert float(answer.headers["x-strata-confidence"]) < 0.57
+        assert "x-strata-warning" not in answer.headers
 
 
 async def test_without_a_default_route_the_error_says_how_near_it_was(tmp_path: Path, vendor: FakeVendor, second: FakeVendor) -> None:
@@ -175,6 +176,18 @@ async def test_without_any_text_and_default_route_the_error_says_so(tmp_path: Pa
         assert "no text of a user to route by" in answer.error["message"]
 
 
+async def test_what_became_of_each_is_counted(tmp_path: Path, vendor: FakeVendor, second: FakeVendor) -> None:
+    """Matched, too far, undecided; who names a route or a model was not routed."""
+    async with running(tmp_path, *world(routed(embedder=LOCAL), vendor, second)) as pod:
+        for text in (INVOICE, PARCEL, WEATHER):
+            await pod.chat(text, model="auto")
+        await pod.chat(model="auto", messages=[{"role": "user", "content": [IMAGE]}])
+        await pod.chat(INVOICE, model="billing")
+        counted = [await pod.figure("stratarouter_runtime_routings_total", outcome=each) for each in ("matched", "below_threshold", "undecided")]
+        assert counted == [2, 1, 1]
+        assert await pod.figure("stratarouter_runtime_stage_duration_seconds_count", stage="routing") == 4
+
+
 async def test_a_burst_is_routed_whole(tmp_path: Path, vendor: FakeVendor, second: FakeVendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """More at once than the embedder's queue holds: they wait their turn, because a wrong route costs more than a moment."""
     monkeypatch.setattr("stratarouter_runtime.routing.PATIENCE_SECONDS", 60)
@@ -242,6 +255,7 @@ async def test_a_vendor_that_is_down_keeps_no_pod_from_starting(tmp_path: Path, 
         assert (await pod.send("GET", f"{pod.platform}/readyz")).status == 200
         answer = await pod.chat(INVOICE, model="auto")
         assert (answer.status, answer.headers["x-strata-route"]) == (200, "default")
+        assert answer.headers["x-strata-warning"] == "not routed: the routes' utterances are not embedded yet"
         explained = (await execute(pod, dry=True, query=INVOICE)).json
         assert explained["decision"] == {"route_id": None, "confidence": None, "scores": {}, "reason": "the routes' utterances are not embedded yet"}
         second.script.clear()

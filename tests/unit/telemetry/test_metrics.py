@@ -179,6 +179,7 @@ class TestFigures:
         metrics.log_dropped(2)
         metrics.loop_lag(0.25)
         metrics.stages([("parse", 0.0002), ("upstream", 1.5)])
+        metrics.routed("below_threshold")
         got = samples(metrics)
         assert got["time_to_first_token_seconds_count", frozenset({("provider", "local"), ("model", "llama3")})] == 1
         assert got["timeouts_total", frozenset({("provider", "local")})] == 1
@@ -199,6 +200,7 @@ class TestFigures:
         assert got["log_records_dropped_total", frozenset()] == 2
         assert got["event_loop_lag_seconds", frozenset()] == 0.25
         assert got["stage_duration_seconds_sum", frozenset({("stage", "upstream")})] == 1.5
+        assert got["routings_total", frozenset({("outcome", "below_threshold")})] == 1
 
     def test_two_runtimes_in_one_process_do_not_share_figures(self, metrics):
         """There is no global registry."""
