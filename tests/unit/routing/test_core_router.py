@@ -46,7 +46,7 @@ async def started(core: Any, vendor: FakeVendor, **spec: Any) -> Runtime:
     made = Runtime(Telemetry().observer, core_router=core)
     document: Document = runtime(**{"routes": ROUTES, "cache": {"enabled": True, "embedder": REMOTE}, **spec})
     try:
-        await made.apply(snapshot(document, pool("chat", served_by(vendor))), StaticSecrets({"vendor": {"apiKey": vendor.api_key}}))
+        await made.apply(snapshot(document, pool("chat", served_by(vendor))), StaticSecrets({"vendor": {"apiKey": vendor.api_key.encode()}}))
     except BaseException:
         await made.aclose()
         raise
