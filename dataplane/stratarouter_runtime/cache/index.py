@@ -125,6 +125,12 @@ class VectorIndex:
         else:
             self._forget(record.partition)
 
+    def drop(self, partition: str) -> None:
+        """Forget a partition; nothing happens where it is not known."""
+        part = self._partitions.get(partition)
+        for record in list(part.records.values()) if part is not None else ():
+            self.remove(record.exact)
+
     def search(self, partition: str, vector: Vector, k: int, now: float) -> list[Neighbour]:
         """The ``k`` nearest entries of a partition that have not expired at ``now`` (Unix seconds), nearest first."""
         for _ in range(ROUNDS):

@@ -49,7 +49,8 @@ class MemoryStore:
         return entry
 
     async def put(self, entry: CacheEntry, vector: Vector | None, *, since: str = "") -> bool:
-        if since and int(since) < self._deleted.get(entry.exact, self._forgotten):
+        if since and any(int(since) < self._deleted.get(mark, self._forgotten)
+                         for mark in (entry.exact, f"p:{entry.partition}", f"t:{entry.tenant}")):
             return False
         size = _size(entry)
         if size > min(MAX_ENTRY_BYTES, self._max_bytes):
@@ -66,15 +67,18 @@ class MemoryStore:
         return True
 
     async def delete(self, exact: str) -> bool:
-        self._moment += 1
-        self._deleted[exact] = self._moment
-        self._deleted.move_to_end(exact)
-        if len(self._deleted) > DELETIONS:
-            _, self._forgotten = self._deleted.popitem(last=False)
+        self._mark(exact)
         if exact not in self._entries:
             return False
         self._drop(exact)
         return True
+
+    async def drop(self, *, partition: str = "", tenant: str = "") -> int:
+        self._mark(f"t:{tenant}" if tenant else f"p:{partition}")
+        gone = [each.exact for each in self._entries.values() if (each.tenant == tenant if tenant else each.partition == partition)]
+        for exact in gone:
+            self._drop(exact)
+        return len(gone)
 
     async def clear(self) -> None:
         for exact in list(self._entries):
@@ -90,6 +94,13 @@ class MemoryStore:
         """Forget everything."""
         self._entries.clear()
         self._bytes = 0
+
+    def _mark(self, what: str) -> None:
+        self._moment += 1
+        self._deleted[what] = self._moment
+        self._deleted.move_to_end(what)
+        if len(self._deleted) > DELETIONS:
+            _, self._forgotten = self._deleted.popitem(last=False)
 
     def _drop(self, exact: str) -> None:
         self._bytes -= _size(self._entries.pop(exact))

@@ -2,7 +2,7 @@
 
 Layout, for a scope's digest S: a hash ``strata:{S}:e:EXACT`` with the encoded entry and an expiry, and one capped stream
 ``strata:{S}:s:EMBEDDER`` that carries every put (with vector and partition) and every delete; a deletion leaves a mark
-``strata:{S}:d:EXACT`` for as long as a request may take. The braces keep a scope in one slot of a cluster, so that an entry and
+``strata:{S}:d:EXACT`` (of a partition ``d:p:...``, of a tenant ``d:t:...``) for as long as a request may take. The braces keep a scope in one slot of a cluster, so that an entry and
 its record are written in one step (``scripts``).
 
 Invariants: a command on a request's path takes tens of milliseconds at most; after a few failures in a row nothing is
@@ -112,12 +112,33 @@ class RedisStore:
         ttl = max(1, int(entry.ttl * 1000))
         record = () if vector is None else (part for field in put_record(entry, vector).items() for part in field)
         # A stream that nobody writes any more (another embedder, a deployment that is gone) ends with its entries.
-        return bool(await self._run(scripts.PUT, entry.exact, since, value, ttl, self._max_entries, max(ttl, STREAM_MS), *record))
+        marks = self._marks
+        keys = (self._prefix + entry.exact, marks + entry.exact, f"{marks}p:{entry.partition}", f"{marks}t:{entry.tenant}", self._stream)
+        return bool(await self._run(scripts.PUT, keys, since, value, ttl, self._max_entries, max(ttl, STREAM_MS), entry.partition,
+                                    entry.tenant, *record))
 
     async def delete(self, exact: str) -> bool:
-        count, identity = await self._run(scripts.DELETE, exact, exact, self._max_entries, MARK_MS, STREAM_MS)
+        keys = (self._prefix + exact, self._marks + exact, self._stream)
+        count, identity = await self._run(scripts.DELETE, keys, exact, self._max_entries, MARK_MS, STREAM_MS)
         self._deleted = identity.decode()
         return bool(count)
+
+    async def drop(self, *, partition: str = "", tenant: str = "") -> int:
+        # First the mark, so that nothing is stored behind the search's back.
+        await self._mark(f"t:{tenant}" if tenant else f"p:{partition}", partition)
+        count, partitions, cursor = 0, set[str](), 0
+        while True:
+            cursor, keys = await self._ask(self._writers.scan(cursor, match=f"{self._prefix}*", count=SCANNED), self._store_seconds)
+            held = dict(zip(keys, await self._belonging(keys), strict=True))
+            found = {key: where for key, (where, whose) in held.items() if where and (whose == tenant if tenant else where == partition)}
+            if found:
+                count += int(await self._ask(self._writers.unlink(*found), self._store_seconds))
+                partitions.update(found.values())
+            if not cursor:
+                break
+        for each in partitions if tenant else ():
+            await self._mark(f"p:{each}", each)
+        return count
 
     async def clear(self) -> None:
         await self._ask(self._clear(), CLEAR_SECONDS)
@@ -163,8 +184,19 @@ class RedisStore:
         values = await self._ask(pipeline.execute(raise_on_error=False), seconds)
         return [decode(value) if isinstance(value, bytes) else None for value in values]
 
-    async def _run(self, script: str, exact: str, *arguments: bytes | str | float) -> Any:
-        keys = (self._prefix + exact, self._marks + exact, self._stream)
+    async def _mark(self, name: str, partition: str) -> None:
+        keys = (self._marks + name, self._stream)
+        self._deleted = (await self._run(scripts.DROP, keys, MARK_MS, self._max_entries, STREAM_MS, partition)).decode()
+
+    async def _belonging(self, keys: list[bytes]) -> list[tuple[str, str]]:
+        """Partition and tenant of each entry; empty where it is gone or of another kind."""
+        pipeline = self._writers.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, ["p", "t"])
+        values = await self._ask(pipeline.execute(raise_on_error=False), self._store_seconds) if keys else []
+        return [(each[0].decode(), (each[1] or b"").decode()) if isinstance(each, list) and each[0] else ("", "") for each in values]
+
+    async def _run(self, script: str, keys: tuple[str, ...], *arguments: bytes | str | float) -> Any:
         return await self._ask(self._writers.eval(script, len(keys), *keys, *cast("Any", arguments)), self._store_seconds)
 
     async def _ask(self, command: Awaitable[T], seconds: float) -> T:

@@ -127,6 +127,9 @@ def _records(answer: list[Any] | dict[Any, Any] | None) -> list[tuple[bytes, Fie
 
 def _apply(fields: Fields, follower: Follower) -> None:
     try:
+        if fields[b"op"] == b"drop":
+            follower.dropped(fields[b"p"].decode())
+            return
         exact = fields[b"x"].decode()
         if fields[b"op"] == b"del":
             follower.removed(exact)

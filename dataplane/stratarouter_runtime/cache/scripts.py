@@ -1,6 +1,6 @@
 """What Redis does in one step, as Lua: entries, deletions and notes.
 
-A deletion leaves a mark beside the entry: the id of its record in the stream. Whoever stores says which record it had seen when
+A deletion leaves a mark (of an entry, a partition or a tenant): the id of its record in the stream. Whoever stores says which record it had seen when
 its request began (``since``); a store that began before the deletion is refused, on whichever pod, however late. Ids of one
 stream are a clock that all pods share, so no pod's own clock matters.
 
@@ -11,22 +11,26 @@ Redis lets a script that has written go on.
 from __future__ import annotations
 
 PUT = """
-local deleted = ARGV[1] ~= '' and redis.call('GET', KEYS[2])
-if deleted then
+if ARGV[1] ~= '' then
   local ms, number = string.match(ARGV[1], '^(%d+)-(%d+)$')
-  local deleted_ms, deleted_number = string.match(deleted, '^(%d+)-(%d+)$')
-  local later = tonumber(ms) - tonumber(deleted_ms)
-  if later < 0 or (later == 0 and tonumber(number) < tonumber(deleted_number)) then return 0 end
+  for _, mark in ipairs(redis.call('MGET', KEYS[2], KEYS[3], KEYS[4])) do
+    if mark then
+      local marked_ms, marked_number = string.match(mark, '^(%d+)-(%d+)$')
+      local later = tonumber(ms) - tonumber(marked_ms)
+      if later < 0 or (later == 0 and tonumber(number) < tonumber(marked_number)) then return 0 end
+    end
+  end
 end
-redis.call('HSET', KEYS[1], 'entry', ARGV[2])
+redis.call('HSET', KEYS[1], 'entry', ARGV[2], 'p', ARGV[6], 't', ARGV[7])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-if #ARGV > 5 then
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 6))
-  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+if #ARGV > 7 then
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 8))
+  redis.call('PEXPIRE', KEYS[5], ARGV[5])
 end
 return 1
 """
-"""Keys: entry, mark, stream. Arguments: since, value, its milliseconds, the stream's length and milliseconds, the record."""
+"""Keys: entry; marks of its key, partition and tenant; stream. Arguments: since, value, its milliseconds, the stream's length and
+milliseconds, partition, tenant, the record."""
 
 DELETE = """
 local count = redis.call('DEL', KEYS[1])
@@ -36,6 +40,15 @@ if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KE
 return {count, id}
 """
 """Keys: entry, mark, stream. Arguments: the entry's key, the stream's length, the mark's and the stream's milliseconds."""
+
+DROP = """
+redis.call('DEL', KEYS[1])
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'op', 'drop', 'p', ARGV[4])
+redis.call('SET', KEYS[1], id, 'PX', ARGV[1])
+if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
+return id
+"""
+"""Keys: mark, stream. Arguments: the mark's milliseconds, the stream's length and milliseconds, the partition (empty for a tenant)."""
 
 NOTE = """
 for number, key in ipairs(KEYS) do

@@ -16,6 +16,7 @@ import numpy as np
 
 from stratarouter_runtime.model.cache import CacheEntry, CacheKey, Embedder, Hit, Miss, Note, Vector
 
+from .explanation import CacheExplanation, NeighbourNote
 from .guard import verdict, warm
 from .index import Neighbour, VectorIndex
 from .store import Store, StoreUnavailable
@@ -122,6 +123,19 @@ class SemanticCache:
         self.removed(exact)
         return await self._store.delete(exact)
 
+    async def drop(self, *, partition: str = "", tenant: str = "") -> int:
+        """Forget a partition or a tenant everywhere and for good; how many entries. Raises ``StoreUnavailable``."""
+        return await self._store.drop(partition=partition, tenant=tenant)
+
+    async def explain(self, key: CacheKey, *, threshold: float | None, vector: Sequence[float] | None, embed: bool) -> CacheExplanation:
+        """What a look-up would find and why; ``embed`` False: only a given vector is used. Raises ``StoreUnavailable``."""
+        exact = await self._store.get(key.exact)
+        near, why = await self._near(key, vector, embed=embed)
+        least = threshold if threshold is not None or self._embedder is None else self._embedder.threshold
+        found = [NeighbourNote(each.exact, each.text, each.score, least is None or each.score >= least - 1e-6,
+                               verdict(each.text, key.text or ""), await self._store.get(each.exact)) for each in near]
+        return CacheExplanation(exact if exact is not None and self._usable(exact, key, None) else None, least, tuple(found), why)
+
     def note(self, execution: str, note: Note) -> None:
         """Let all pods that share the store know of an execution's answer."""
         self._store.notes.write(execution, note)
@@ -168,6 +182,11 @@ class SemanticCache:
         if self._index is not None:
             self._index.remove(exact)
 
+    def dropped(self, partition: str) -> None:
+        """Forget a partition."""
+        if self._index is not None:
+            self._index.drop(partition)
+
     def cleared(self) -> None:
         """Forget all; what exists is told again."""
         if self._index is not None:
@@ -186,6 +205,17 @@ class SemanticCache:
             self.shed += 1
             return Miss("embedder")
         return embedded
+
+    async def _near(self, key: CacheKey, vector: Sequence[float] | None, *, embed: bool) -> tuple[list[Neighbour], str]:
+        """The nearest entries, whatever their score; or why none was looked for."""
+        if self._embedder is None or self._index is None or key.text is None:
+            return [], key.exact_only or "no-embedder"
+        if vector is None and not embed:
+            return [], "embedder"
+        given = await self._vector(self._embedder, key.text, vector)
+        if isinstance(given, Miss):
+            return [], given.detail or given.reason
+        return self._index.search(key.partition, given, NEIGHBOURS, self._clock()), ""
 
     async def _judge(self, key: CacheKey, close: list[Neighbour], vector: Vector, max_age: float | None) -> Hit | Miss:
         """The nearest that the guard allows and that is still there."""

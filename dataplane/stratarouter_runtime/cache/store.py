@@ -23,6 +23,9 @@ class Follower(Protocol):
     def removed(self, exact: str) -> None:
         """An entry is gone."""
 
+    def dropped(self, partition: str) -> None:
+        """All entries of a partition are gone."""
+
     def cleared(self) -> None:
         """Everything known may be wrong: forget it, all that exists is told again."""
 
@@ -86,6 +89,9 @@ class Store(Protocol):
     async def delete(self, exact: str) -> bool:
         """Forget an entry and tell every follower; whether there was one."""
 
+    async def drop(self, *, partition: str = "", tenant: str = "") -> int:
+        """Forget all entries of one partition or one tenant, as ``delete`` does, and say how many."""
+
     async def clear(self) -> None:
         """Forget all entries of this scope; whoever still knows of one finds it gone."""
 
@@ -116,6 +122,9 @@ class MissingStore:
         raise StoreUnavailable("the Redis URL is missing")
 
     async def delete(self, exact: str) -> bool:  # noqa: ARG002 (the protocol's)
+        raise StoreUnavailable("the Redis URL is missing")
+
+    async def drop(self, *, partition: str = "", tenant: str = "") -> int:  # noqa: ARG002 (the protocol's)
         raise StoreUnavailable("the Redis URL is missing")
 
     async def clear(self) -> None:

@@ -255,7 +255,7 @@ class AuthConfig(Contract):
         roll("Secret whose keys are tenant names and whose values are that tenant's API keys, one a line.")]
     admin_keys_secret_ref: Annotated[
         SecretRef | None,
-        roll("Secret whose values are keys, one a line, for the admin endpoints of the platform port (`/executions/{id}`). "
+        roll("Secret whose values are keys, one a line, for the admin endpoints of the platform port (`/executions/{id}`, `/cache`). "
              "Default: those endpoints are off. While it holds no key, they answer 503.")] = None
     trusted_tenant_header: Annotated[
         bool,

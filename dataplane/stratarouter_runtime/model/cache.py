@@ -161,6 +161,12 @@ class Cache(Protocol):
         Raises ``StoreUnavailable``: then it may still be there.
         """
 
+    async def explain(self, key: CacheKey, *, threshold: float | None, vector: Sequence[float] | None, embed: bool) -> Any:
+        """What a look-up would find and why; without ``embed`` only by a given vector. Raises ``StoreUnavailable``."""
+
+    async def drop(self, *, partition: str = "", tenant: str = "") -> int:
+        """Forget all entries of a partition or a tenant, as ``delete`` does; how many. Raises ``StoreUnavailable``."""
+
     def note(self, execution: str, note: Note) -> None:
         """Let all pods that share the cache know of an execution's answer. Never waits; may be lost with the back end."""
 

@@ -22,7 +22,7 @@ from stratarouter_runtime.config import Secrets, Snapshot
 from stratarouter_runtime.runtime import Runtime
 from stratarouter_runtime.telemetry import Telemetry
 
-from . import execute, feedback, http_log, openai, openapi, platform_port
+from . import cache_admin, execute, feedback, http_log, openai, openapi, platform_port
 from .auth import Authenticator
 from .drain import PROPAGATION_SECONDS, Drain
 from .exchange import Door
@@ -79,6 +79,7 @@ class Server:
             stack.push_async_callback(self.runtime.aclose)
             await self.reloader.load()
             platform = platform_port.application(self.status, self._scrape, self.runtime.execution)
+            cache_admin.add_routes(platform, self.status.admins, self.runtime)
             self.platform_port = await self._listen(stack, platform, self.options.platform_port, client=False)
             self.port = await self._listen(stack, self._client_application(), self.options.port, client=True)
             watch = asyncio.create_task(self.reloader.run(), name="reload")

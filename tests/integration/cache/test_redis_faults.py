@@ -45,6 +45,9 @@ class Silent:
     def removed(self, exact):
         pass
 
+    def dropped(self, partition):
+        pass
+
     def cleared(self):
         pass
 

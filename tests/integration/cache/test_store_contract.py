@@ -27,6 +27,9 @@ class Follower:
     def removed(self, exact):
         self.known.pop(exact, None)
 
+    def dropped(self, partition):
+        self.known = {exact: told for exact, told in self.known.items() if told[0] != partition}
+
     def cleared(self):
         self.known.clear()
 
@@ -183,3 +186,25 @@ async def test_who_does_not_say_when_it_began_may_store(store):
     await store.delete(entry.exact)
     assert await store.put(entry, None)
     assert await store.get(entry.exact) == entry
+
+
+@pytest.mark.parametrize("what", [{"partition": "one"}, {"tenant": "a"}])
+async def test_a_partition_or_a_tenant_is_dropped_with_all_its_entries(store, follower, what):
+    """Others stay; what began before is not stored; what begins now is."""
+    gone = [make_entry(make_key(f"q{number}", "one"), tenant="a") for number in range(30)]
+    kept = make_entry(make_key("kept", "two"), tenant="b")
+    exact_only = make_entry(make_key("exact only", "one"), tenant="a")
+    for entry in (*gone, kept):
+        await store.put(entry, VECTOR)
+    await store.put(exact_only, None)
+    since = store.moment()
+    assert await store.drop(**what) == 31
+    assert await store.drop(**what) == 0
+    assert [await store.get(entry.exact) for entry in (*gone, exact_only)] == [None] * 31
+    assert await store.get(kept.exact) == kept
+    async def told():
+        return list(follower.known) == [kept.exact]
+    await eventually(told)
+    assert not await store.put(gone[0], VECTOR, since=since)
+    assert await store.put(kept, VECTOR, since=since)
+    assert await store.put(gone[0], VECTOR, since=store.moment())
