@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -188,7 +188,7 @@ class RedisStore:
         keys = (self._marks + name, self._stream)
         self._deleted = (await self._run(scripts.DROP, keys, MARK_MS, self._max_entries, STREAM_MS, partition)).decode()
 
-    async def _belonging(self, keys: list[bytes]) -> list[tuple[str, str]]:
+    async def _belonging(self, keys: Sequence[bytes | str]) -> list[tuple[str, str]]:
         """Partition and tenant of each entry; empty where it is gone or of another kind."""
         pipeline = self._writers.pipeline(transaction=False)
         for key in keys:
