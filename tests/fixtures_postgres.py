@@ -88,6 +88,7 @@ class PostgresServer:
     """One server on 127.0.0.1 whose data outlive ``stop``."""
 
     def __init__(self, programs: Path, data: Path) -> None:
+        self.options = dict(_OPTIONS)
         self.port = free_port()
         self._programs = programs
         self._data = data
@@ -99,9 +100,20 @@ class PostgresServer:
         """The database ``postgres``, with a password that is checked."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
+    def use_tls(self, certificate: Path, key: Path) -> None:
+        """Speak TLS from the next ``start`` on; the server wants a key that nobody else can read."""
+        for source, name, option in ((certificate, "server.pem", "ssl_cert_file"), (key, "server.key", "ssl_key_file")):
+            copied = self._data / name
+            shutil.copyfile(source, copied)
+            copied.chmod(0o600)
+            if user := _unprivileged():
+                os.chown(copied, user["user"], user["group"])
+            self.options[option] = name
+        self.options["ssl"] = "on"
+
     def start(self) -> None:
         """Start it and wait until it takes connections."""
-        options = {**_OPTIONS, "port": str(self.port)}
+        options = {**self.options, "port": str(self.port)}
         command = [str(self._programs / "postgres"), "-D", str(self._data),
                    *(part for name, value in options.items() for part in ("-c", f"{name}={value}"))]
         with self._log().open("ab") as log:

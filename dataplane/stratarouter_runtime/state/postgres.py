@@ -192,7 +192,8 @@ class PostgresStore:
 def _unreachable(error: Exception) -> StateUnavailable:
     # asyncpg reads the DSN when it connects, and quotes what it cannot read; a refused certificate is a ValueError too.
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return StateUnavailable("PostgreSQL: the DSN cannot be read; special characters in it must be percent-encoded")
+        return StateUnavailable("PostgreSQL: the DSN cannot be read; special characters in it must be percent-encoded, and "
+                                "sslmode=verify-ca and verify-full need sslrootcert")
     return StateUnavailable(f"PostgreSQL: {_name(error)}")
 
 
