@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
+from .batch import NearFlights
 from .bridge.planner import Planner
-from .cache import derive_key, open_cache, open_minilm
+from .cache import derive_key, open_cache, open_minilm, same_question
 from .config import ConfigError, Provider, Secrets, Snapshot, text
 from .core import Router
 from .engine import Engine, Health
@@ -82,6 +84,7 @@ class Parts:
         self.state = state
         self.shared = shared
         self.renewed_credentials = renewed
+        self.near_calls, self.near_streams = _near(snapshot), _near(snapshot)
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -256,6 +259,12 @@ async def _open_state(backend: Backend, dsn: str | None, dropped: Callable[[int]
     state = await asyncio.to_thread(open_state, backend, dsn, dropped=dropped)
     state.start()
     return state
+
+
+def _near(snapshot: Snapshot) -> NearFlights:
+    batch = snapshot.runtime.batch
+    window = batch.window_ms / 1000 if batch.enabled else 0.0
+    return NearFlights(same_question, window=window, threshold=batch.similarity_threshold, clock=time.monotonic)
 
 
 def _bundle(pool: str, config: Provider, secrets: Secrets) -> str | None:

@@ -37,42 +37,48 @@ class Reply(Protocol):
 
 
 class LiveReply:
-    """A vendor's stream on its way to the client; ``trail`` follows what it says."""
+    """A vendor's stream on its way to one client; ``batches`` are its own where several follow ``source``.
 
-    def __init__(self, source: OpenStream, request: ChatRequest, *, keep: bool, trail: Trail | None = None) -> None:
+    ``trail`` follows what it says.
+    """
+
+    def __init__(self, source: OpenStream, batches: AsyncIterator[Batch], request: ChatRequest, *, keep: bool,
+                 trail: Trail | None = None) -> None:
         self.source = source
+        self._batches = batches
         self._trail = trail
+        self._complete = False
         self._request = request
         self._kept: list[ChatEvent] | None = [] if keep else None
         self._kept_bytes = 0
 
     async def __aiter__(self) -> AsyncIterator[Batch]:
         drop_usage = not self._request.include_usage
-        async for batch in self.source:
+        async for batch in self._batches:
             self._keep(batch)
+            self._complete = batch[-1].kind is EventKind.DONE
             if self._trail is not None:
                 self._trail.add(batch)
             if drop_usage and any(event.kind is EventKind.USAGE for event in batch):
                 batch = [event for event in batch if event.kind is not EventKind.USAGE]  # noqa: PLW2901 (a filtered view)
             if batch:
                 yield batch
-            if self.source.complete:
+            if self._complete:
                 return  # the reply is complete; how the vendor closes its connection is no concern of the client
 
     def response(self) -> ChatResponse | None:
         """The whole answer, where it is complete and was kept."""
-        if not self.source.complete or not self._kept:
+        if not self._complete or not self._kept:
             return None
         try:
             return openai_stream.fold(self._kept)
         except AnswerError:
             return None  # a stream that no completion amounts to is not worth storing
 
-    async def aclose(self) -> None:
-        """End the vendor's call at once if it has not ended."""
-        if self._trail is not None and not self.source.complete:
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._trail is not None and not self._complete:
             self._trail.interrupted()
-        await self.source.aclose()
 
     def _keep(self, batch: Batch) -> None:
         if self._kept is not None:

@@ -1,6 +1,6 @@
 """The composition root: one data plane, and the order in which a request passes its rooms.
 
-parse → authenticate → **route → plan → exact cache → semantic cache → engine → post-process** → reply: the bold part is here,
+parse → authenticate → **route → plan → exact cache → coalesce → semantic cache → engine → post-process** → reply: the bold part is here,
 the rest belongs to the front doors. Each step takes a value and returns a value; the request's state is one
 ``Execution`` owned by its task.
 
@@ -18,20 +18,21 @@ import secrets as entropy
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from typing import Any, TypeVar
 
+from . import caching
 from .assembly import Assembler, Parts
 from .bridge.explanation import Explanation
 from .config import AUTO_MODEL, Secrets, Snapshot
-from .engine import Engine, Health, ProviderState
+from .engine import Health, ProviderState
 from .feedback import Feedback, FeedbackResult
-from .model.cache import CacheEntry, CacheKey, Hit, Miss
+from .model.cache import Cache, CacheEntry, CacheKey, Hit, Miss
 from .model.decision import RoutingDecision
 from .model.errors import ExecutionError, RequestError, StrataError
 from .model.execution import Execution
-from .model.plan import Attempt, Outcome, Plan
+from .model.plan import Attempt, Candidate, Outcome, Plan
 from .model.provider import ExecutionObserver
 from .model.request import Caller, ChatRequest, Directives, Request
 from .model.response import ChatResponse, Response
@@ -39,6 +40,7 @@ from .model.routing import CoreRouter
 from .recording import Recorder
 from .reply import LiveReply, ReplayedReply, Reply, replayed_response
 from .routing import RoutingUnavailable
+from .sharing import Answer, Ask, NotCachedError, Opened, Sharing
 from .state import StateUnavailable
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Runtime:
         self._recorder = Recorder(clock=clock, wall=wall, dropped=dropped)
         self._feedback = Feedback(observer)
         self._parts: Parts | None = None
+        self._sharing = Sharing(clock)
         self._background: set[asyncio.Task[Any]] = set()
         self._retiring: dict[asyncio.Task[None], Parts] = {}
 
@@ -116,22 +119,25 @@ class Runtime:
         """A complete answer; raises ``StrataError``."""
         parts = self.parts
         with parts:
-            execution.request = request
-            await self._route(parts, execution, request)
-            plan = self._plan(parts, execution, request)
-            key = parts.cache_key(plan)
-            found = await self._look_up(parts, execution, plan, key)
-            if isinstance(found, Hit):
-                self._feedback.remember(execution, key, parts.cache)
-                return replayed_response(found.entry, request)
-            began = self._clock()
-            outcome = await self._execute(parts.engine, plan, execution)
-            execution.stages["upstream"] = self._clock() - began
+            ask = await self._asked(parts, execution, request)
+            if isinstance(ask.exact, Hit):
+                return self._replayed(ask, execution, ask.exact, request)
+            answer, joined = await self._tried(execution, ask.tried, self._sharing.answer(ask))
+            self._looked_up(execution, answer, joined=joined)
+            if isinstance(answer.found, Hit):
+                return self._replayed(ask, execution, answer.found, request)
+            outcome = answer.outcome
+            if outcome is None:  # pragma: no cover - what is no hit has been answered
+                raise RuntimeError("no answer")
+            execution.stages["upstream"] = answer.upstream
             self._book(execution, outcome)
+            began = self._clock()
+            if joined:
+                self._book_joined(execution, near=bool(answer.near))
+            self._remember(ask, execution, answer)
+            answer.kept = self._store(ask, execution, outcome.candidate, outcome.response, answer) or answer.kept
+            execution.stages["post"] = self._clock() - began
             response: Response = outcome.response
-            self._feedback.remember(execution, key, parts.cache)
-            self._store(parts, execution, key, response)
-            execution.stages["post"] = self._clock() - began - execution.stages["upstream"]
             return response
 
     @asynccontextmanager
@@ -139,31 +145,38 @@ class Runtime:
         """An answer as batches of events, from its first content on; leaving the context ends the vendor's call."""
         parts = self.parts
         with parts:
-            execution.request = request
-            await self._route(parts, execution, request)
-            plan = self._plan(parts, execution, request)
-            key = parts.cache_key(plan)
-            found = await self._look_up(parts, execution, plan, key)
-            if isinstance(found, Hit):
-                self._feedback.remember(execution, key, parts.cache)
-                yield ReplayedReply(found.entry, request)
+            ask = await self._asked(parts, execution, request)
+            if isinstance(ask.exact, Hit):
+                yield ReplayedReply(self._replay(ask, execution, ask.exact).entry, request)
                 return
             began = self._clock()
-            source = await self._tried(execution, partial(parts.engine.open_stream, plan, execution.started + plan.timeout))
-            execution.stages["upstream-ttfb"] = self._clock() - began
-            execution.candidate, execution.attempts = source.candidate, source.attempts
-            self._feedback.remember(execution, key, parts.cache)
-            execution.stored = self._may_store(execution, key)
-            trail = self._recorder.follow(parts.state, execution, parts.snapshot.runtime.state.checkpoint_interval)
-            reply = LiveReply(source, request, keep=execution.stored, trail=trail)
+            following = self._sharing.stream(ask)
+            opened, batches, joined = await self._tried(execution, ask.tried, following.__aenter__())
+            reply: LiveReply | None = None
+            looking = 0.0 if joined else opened.answer.cache
             try:
+                self._looked_up(execution, opened.answer, joined=joined)
+                found, source = opened.answer.found, opened.stream
+                if isinstance(found, Hit) or source is None:
+                    yield ReplayedReply(self._replay(ask, execution, found).entry, request)
+                    return
+                execution.stages["upstream-ttfb"] = self._clock() - began - looking
+                execution.candidate, execution.attempts = source.candidate, source.attempts
+                self._remember(ask, execution, opened)
+                execution.stored = caching.may_keep(ask.key, ask.plan, source.candidate) and not opened.kept
+                # What somebody else's call says is on that call's record.
+                trail = None if joined else self._recorder.follow(parts.state, execution, parts.snapshot.runtime.state.checkpoint_interval)
+                reply = LiveReply(source, batches, request, keep=execution.stored, trail=trail)
                 yield reply
             finally:
                 try:
-                    await reply.aclose()
+                    # What goes wrong with the reader is no affair of those who follow the same stream.
+                    await following.__aexit__(None, None, None)
                 finally:
-                    execution.stages["upstream"] = self._clock() - began
-                    self._finish_stream(parts, execution, key, reply)
+                    if reply is not None:
+                        reply.close()
+                        execution.stages["upstream"] = self._clock() - began - looking
+                        self._finish_stream(ask, execution, opened, reply, joined=joined)
 
     async def route(self, execution: Execution, request: Request) -> None:
         """Decide where a request goes that leaves it to the runtime: ``execution.decision`` is set, for ``explain``.
@@ -248,6 +261,24 @@ class Runtime:
         finally:
             execution.stages["routing"] = self._clock() - began
 
+    async def _asked(self, parts: Parts, execution: Execution, request: Request) -> Ask:
+        """The route, the plan, and what the exact tier says."""
+        execution.request = request
+        await self._route(parts, execution, request)
+        plan = self._plan(parts, execution, request)
+        began = self._clock()
+        control = execution.directives.cache
+        key = parts.cache_key(plan)
+        if not isinstance(key, CacheKey):
+            exact: Hit | Miss | None = key
+        elif control.no_cache:
+            exact = Miss("bypass")
+        else:
+            exact = await caching.exact(parts, plan, key, execution.directives)
+        execution.cached = exact
+        execution.stages["cache"] = self._clock() - began
+        return Ask(parts, plan, key, exact, execution.directives, execution.started + plan.timeout)
+
     def _plan(self, parts: Parts, execution: Execution, request: Request) -> Plan:
         began = self._clock()
         plan = parts.planner.plan(request, execution.caller, execution.directives, decision=execution.decision,
@@ -256,57 +287,35 @@ class Runtime:
         execution.stages["policy"] = self._clock() - began
         return plan
 
-    async def _look_up(self, parts: Parts, execution: Execution, plan: Plan, key: CacheKey | Miss | None) -> Hit | Miss | None:
-        began = self._clock()
-        control = execution.directives.cache
-        found: Hit | Miss | None = None
-        if isinstance(key, Miss):
-            found = key
-        elif key is not None:
-            found = Miss("bypass") if control.no_cache else await self._ask_cache(parts, execution, plan, key)
-        execution.cached = found
-        execution.stages["cache"] = self._clock() - began
-        if isinstance(found, Hit):
-            self._book_hit(execution, found)
-        elif control.only_if_cached:
-            raise ExecutionError("NotCached", "The request allows only a cached answer and there is none.", status=504)
-        return found
-
-    async def _ask_cache(self, parts: Parts, execution: Execution, plan: Plan, key: CacheKey) -> Hit | Miss:
-        cache, directives, terms = parts.cache, execution.directives, plan.cache
-        if cache is None or terms is None:
-            return Miss("disabled")
-        found = await cache.lookup_exact(key, max_age=directives.cache.max_age)
-        if isinstance(found, Hit) or key.text is None or parts.embedder is None:
-            return self._admitted(parts, plan, found)
-        threshold = parts.embedder.threshold if terms.threshold is None else terms.threshold
-        found = await cache.lookup_semantic(key, threshold=max(threshold, directives.similarity_threshold or 0),
-                                            vector=plan.vector if directives.vector is None else directives.vector,
-                                            max_age=directives.cache.max_age)
-        return self._admitted(parts, plan, found)
-
-    def _admitted(self, parts: Parts, plan: Plan, found: Hit | Miss) -> Hit | Miss:
-        """A cached answer is given only where the policy would let its provider answer now."""
-        if isinstance(found, Miss):
-            return found
-        entry = found.entry
-        refused = parts.planner.readmits(plan, provider=entry.provider, model=entry.model, region=entry.region)
-        return found if refused is None else Miss("policy", refused.rule, found.score)
-
-    async def _execute(self, engine: Engine, plan: Plan, execution: Execution) -> Outcome[Any]:
-        deadline = execution.started + plan.timeout
-        if plan.family == "embeddings":
-            return await self._tried(execution, partial(engine.embed, plan, deadline))
-        return await self._tried(execution, partial(engine.complete, plan, deadline))
-
-    async def _tried(self, execution: Execution, work: Callable[[list[Attempt]], Awaitable[T]]) -> T:
-        """Wait for the engine; what it tried in vain is kept, also where the caller leaves."""
-        tried: list[Attempt] = []
+    async def _tried(self, execution: Execution, tried: list[Attempt], work: Awaitable[T]) -> T:
+        """Wait for an answer; what was tried in vain is kept, also where the caller leaves."""
         try:
-            return await work(tried)
+            return await work
         except BaseException as error:
             execution.attempts = error.attempts if isinstance(error, StrataError) else tuple(tried)
+            if isinstance(error, NotCachedError):
+                execution.cached = error.found
             raise
+
+    def _looked_up(self, execution: Execution, answer: Answer, *, joined: bool) -> None:
+        execution.cached = answer.found
+        if not joined:
+            execution.stages["cache"] = execution.stages.get("cache", 0.0) + answer.cache
+
+    def _replayed(self, ask: Ask, execution: Execution, hit: Hit, request: Request) -> Response:
+        return replayed_response(self._replay(ask, execution, hit).entry, request)
+
+    def _replay(self, ask: Ask, execution: Execution, hit: Hit | Miss | None) -> Hit:
+        booked = self._book_hit(execution, hit)
+        self._remember(ask, execution, None)
+        return booked
+
+    def _remember(self, ask: Ask, execution: Execution, answer: Answer | Opened | None) -> None:
+        """For what its caller may say of it: where its answer is kept is another's place where another's call answered."""
+        key = ask.key
+        if answer is not None and answer.near and isinstance(key, CacheKey):
+            key = replace(key, exact=answer.near)
+        self._feedback.remember(execution, key, ask.parts.cache)
 
     def _book(self, execution: Execution, outcome: Outcome[Any]) -> None:
         response = outcome.response
@@ -316,56 +325,55 @@ class Runtime:
             execution.finish_reason = response.finish_reason
         self._price(execution)
 
-    def _book_hit(self, execution: Execution, hit: Hit) -> None:
+    def _book_hit(self, execution: Execution, hit: Hit | Miss | None) -> Hit:
+        if not isinstance(hit, Hit):  # pragma: no cover - what is no hit has a stream
+            raise TypeError("not a hit")
+        execution.cached = hit
         execution.model = hit.entry.model
         execution.cost = Decimal(0)
         execution.saved = None if hit.entry.cost_usd is None else Decimal(hit.entry.cost_usd)
+        return hit
+
+    def _book_joined(self, execution: Execution, *, near: bool) -> None:
+        """Somebody else's call answered: it costs this request nothing, and this request made no attempt."""
+        execution.joined = "near" if near else "identical"
+        execution.saved, execution.cost, execution.attempts = execution.cost, Decimal(0), ()
 
     def _price(self, execution: Execution) -> None:
         candidate, usage = execution.candidate, execution.usage
         if candidate is not None and candidate.rate is not None and usage is not None:
             execution.cost = candidate.rate.cost(usage)
 
-    def _finish_stream(self, parts: Parts, execution: Execution, key: CacheKey | Miss | None, reply: LiveReply) -> None:
+    def _finish_stream(self, ask: Ask, execution: Execution, opened: Opened, reply: LiveReply, *, joined: bool) -> None:
         source = reply.source
         execution.attempts = source.attempts
         execution.model, execution.usage, execution.finish_reason = source.model, source.usage, source.finish_reason
         self._price(execution)
-        response = reply.response()
+        response = reply.response() if execution.stored else None
+        execution.stored = False
         if response is not None:
-            self._store(parts, execution, key, response)
+            opened.kept = self._store(ask, execution, source.candidate, response, opened) or opened.kept
+        if joined:
+            self._book_joined(execution, near=bool(opened.near))
 
     # --- storing -------------------------------------------------------------------------------------------------
-    def _may_store(self, execution: Execution, key: CacheKey | Miss | None) -> bool:
-        plan, candidate = execution.plan, execution.candidate
-        if not isinstance(key, CacheKey) or plan is None or candidate is None:
+    def _store(self, ask: Ask, execution: Execution, candidate: Candidate, response: Response, answer: Answer | Opened) -> bool:
+        """Keep an answer, after the reply; whether it will be."""
+        key, terms, cache = ask.key, ask.plan.cache, ask.parts.cache
+        if (answer.kept or cache is None or terms is None or not isinstance(key, CacheKey)
+                or not caching.may_keep(key, ask.plan, candidate) or not caching.is_whole(response)
+                or len(self._background) >= MAX_BACKGROUND):
             return False
-        # A fallback's answer would be served as the primary's from then on.
-        return candidate.model == plan.primary.model
-
-    def _store(self, parts: Parts, execution: Execution, key: CacheKey | Miss | None, response: Response) -> None:
-        execution.stored = self._may_store(execution, key) and _is_whole(response) and len(self._background) < MAX_BACKGROUND
-        if not execution.stored or not isinstance(key, CacheKey):
-            return
-        entry = self._entry(execution, key, response)
-        vector = execution.cached.vector if isinstance(execution.cached, Miss) else None
-        given = execution.plan.vector if execution.plan is not None else None
+        execution.stored = True
+        entry = caching.entry_of(ask.plan, key, candidate, response, usage=execution.usage, cost=execution.cost,
+                                 ttl=terms.ttl_seconds, now=self._wall())
+        vector = (answer.answer if isinstance(answer, Opened) else answer).vector
         # A decision's, where no look-up took it.
-        self._spawn(self._keep(parts, key, entry, given if vector is None else vector))
+        self._spawn(self._keep(cache, key, entry, ask.plan.vector if vector is None else vector))
+        return True
 
-    async def _keep(self, parts: Parts, key: CacheKey, entry: CacheEntry, vector: Any) -> None:
-        if parts.cache is not None:
-            await parts.cache.store(key, entry, vector=vector)
-
-    def _entry(self, execution: Execution, key: CacheKey, response: Response) -> CacheEntry:
-        plan, candidate, usage = execution.plan, execution.candidate, execution.usage
-        if plan is None or candidate is None or plan.cache is None:  # pragma: no cover - _may_store has checked it
-            raise RuntimeError("nothing to store")
-        return CacheEntry(
-            partition=key.partition, exact=key.exact, body=response.raw, pool=candidate.pool, provider=candidate.provider,
-            model=candidate.model, region=candidate.region, created=self._wall(), ttl=plan.cache.ttl_seconds, text=key.text,
-            input_tokens=usage.input if usage else 0, output_tokens=usage.output if usage else 0,
-            cost_usd=None if execution.cost is None else format(execution.cost, "f"), route=plan.route, tenant=plan.tenant)
+    async def _keep(self, cache: Cache, key: CacheKey, entry: CacheEntry, vector: Any) -> None:
+        await cache.store(key, entry, vector=vector)
 
     def _retired(self, task: asyncio.Task[None]) -> None:
         del self._retiring[task]
@@ -377,7 +385,3 @@ class Runtime:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-
-def _is_whole(response: Response) -> bool:
-    """Whether an answer is complete: one cut by length or by a filter is not what the next caller should get."""
-    return not isinstance(response, ChatResponse) or response.finish_reason in ("stop", "tool_calls", "function_call")

@@ -335,6 +335,34 @@ async def probes_at_once(world: World) -> str | None:
     return await second_of_two(world)
 
 
+async def calls_for_two(world: World, first: str, second: str) -> int:
+    """How many calls the vendor gets of two requests at once."""
+    world.vendor.script.fail("slow_headers", delay=None)
+    before = world.vendor.record.total
+    asked = [asyncio.create_task(world.ask(first))]
+    await until(lambda: world.vendor.record.total == before + 1)
+    asked.append(asyncio.create_task(world.ask(second)))
+    await until(lambda: world.pod.server.drain.in_flight + asked[1].done() == 2)
+    embedder = world.pod.server.runtime.parts.embedder
+    for _ in range(3):
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await until(lambda: not getattr(embedder, "_running", None))
+    world.vendor.release()
+    await asyncio.gather(*asked)
+    return world.vendor.record.total - before
+
+
+async def calls_for_the_same(world: World) -> int:
+    world.asked += 1
+    return await calls_for_two(world, *[f"What is thing{'y' * world.asked}?"] * 2)
+
+
+async def calls_for_the_similar(world: World) -> int:
+    world.asked += 1
+    return await calls_for_two(world, f"How do I open the {'z' * world.asked} box?", f"How can I open the {'z' * world.asked} box?")
+
+
 # --- settings -----------------------------------------------------------------------------------------------------
 def rt(**spec: Any) -> dict[str, Any]:
     return {"runtime": spec}
@@ -342,6 +370,10 @@ def rt(**spec: Any) -> dict[str, Any]:
 
 def cached(**cache: Any) -> dict[str, Any]:
     return {"runtime": {"cache": {"enabled": True, **cache}}}
+
+
+def near(**batch: Any) -> dict[str, Any]:
+    return {"runtime": {**MINILM, "batch": {"windowMs": 10_000, "similarityThreshold": 0.5, **batch}}}
 
 
 def state(**fields: Any) -> dict[str, Any]:
@@ -452,6 +484,10 @@ PROBES: dict[str, Probe] = {
         embedding_model, {"text-embedding-3-small"}, {"text-embedding-3-large"}),
     "RuntimeConfig.cache.embedder.similarityThreshold": Probe(
         vectors(similarityThreshold=0.5), vectors(similarityThreshold=1), similar, True, False, prime=prime_semantic),
+    # batch
+    "RuntimeConfig.batch.enabled": Probe(cached(), {"runtime": {**EXACT, "batch": {"enabled": False}}}, calls_for_the_same, 1, 2),
+    "RuntimeConfig.batch.windowMs": Probe(near(), near(windowMs=0), calls_for_the_similar, 1, 2),
+    "RuntimeConfig.batch.similarityThreshold": Probe(near(), near(similarityThreshold=1), calls_for_the_similar, 1, 2),
     # state
     "RuntimeConfig.state.backend": Probe(state(backend="memory"), state(backend="postgresql"), recorded, 200, 503),
     "RuntimeConfig.state.dsnSecretRef.key": Probe(

@@ -6,8 +6,8 @@ right to the same answer, which the cache's key says (partition, tenant and all)
 
 from __future__ import annotations
 
-from .flights import Flights
+from .flights import Flight, Flights, until
 from .near import NearFlights
-from .streams import SharedStream
+from .streams import Reader, SharedStream, SharedStreams
 
-__all__ = ["Flights", "NearFlights", "SharedStream"]
+__all__ = ["Flight", "Flights", "NearFlights", "Reader", "SharedStream", "SharedStreams", "until"]

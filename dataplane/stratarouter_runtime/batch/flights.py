@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 from stratarouter_runtime.model.errors import ExecutionError, StrataError
 
 MAX_FLIGHTS = 10_000
+MAX_JOINS = 2
+"""Calls a request waits for in vain before it takes the failure for its own: else each would try what fails for all."""
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ class Flight(Generic[T]):
             self.waiting -= 1
             if not self.waiting and not self.task.done():
                 self.task.cancel()
+                # Its end is the caller's business: what it has tried and used is booked with it.
+                await asyncio.wait({self.task})
 
 
 class Flights(Generic[T]):
@@ -62,15 +66,15 @@ class Flights(Generic[T]):
         ``lead`` makes the call; ``deadline`` is this caller's own, on the event loop's clock. Raises what the call raised,
         or ``ExecutionError`` 504 at the deadline.
         """
-        while True:
-            flight = self.get(key)
-            if flight is None:
-                return await self._lead(key, lead), False
+        joins = 0
+        while (flight := self.get(key)) is not None:
+            joins += 1
             try:
-                return await _until(flight.wait(), deadline), True
+                return await until(flight.wait(), deadline), True
             except StrataError as error:
-                if _same_for_all(error) or asyncio.get_running_loop().time() >= deadline:
+                if joins == MAX_JOINS or same_for_all(error) or asyncio.get_running_loop().time() >= deadline:
                     raise
+        return await self._lead(key, lead), False
 
     async def _lead(self, key: str, lead: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if len(self._flights) >= self._max or key in self._flights:
@@ -85,7 +89,8 @@ class Flights(Generic[T]):
             task.exception()  # heard by those who wait; if all have left, by nobody
 
 
-async def _until(work: Awaitable[T], deadline: float) -> T:
+async def until(work: Awaitable[T], deadline: float) -> T:
+    """Wait no longer than ``deadline`` (the event loop's clock); raises ``ExecutionError`` 504 then."""
     try:
         async with asyncio.timeout_at(deadline):
             return await work
@@ -93,6 +98,6 @@ async def _until(work: Awaitable[T], deadline: float) -> T:
         raise ExecutionError("DeadlineExceeded", "The request's deadline passed before an answer came.", status=504) from None
 
 
-def _same_for_all(error: StrataError) -> bool:
+def same_for_all(error: StrataError) -> bool:
     """Whether the same request would fail the same way again: the caller's own mistake."""
     return 400 <= error.status < 500 and error.status not in (408, 409, 429)

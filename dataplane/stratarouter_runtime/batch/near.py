@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ MAX_OPEN = 4_096
 class _Open:
     exact: str
     text: str
-    vector: Vector
+    vector: Vector | None
     started: float
 
 
@@ -36,9 +36,14 @@ class NearFlights:
         self._open: OrderedDict[str, dict[str, _Open]] = OrderedDict()
         self._count = 0
 
-    def opened(self, key: CacheKey, vector: Vector) -> None:
-        """A call for this question starts now."""
-        if key.text is None or not self._window:
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a window at all."""
+        return self._window > 0
+
+    def opened(self, key: CacheKey, vector: Vector | None) -> None:
+        """A call for this question starts now; without a vector it cannot be joined before it is ``described``."""
+        if key.text is None or not self.enabled:
             return
         self._expire()
         calls = self._open.setdefault(key.partition, {})
@@ -50,6 +55,17 @@ class NearFlights:
             _, dropped = self._open.popitem(last=False)
             self._count -= len(dropped)
 
+    def described(self, key: CacheKey, vector: Vector) -> None:
+        """The vector of a call that has started."""
+        call = self._open.get(key.partition, {}).get(key.exact)
+        if call is not None:
+            self._open[key.partition][key.exact] = replace(call, vector=vector)
+
+    def expects(self, key: CacheKey) -> bool:
+        """Whether a call of the same partition has started within the window: then it is worth knowing the vector."""
+        since = self._clock() - self._window
+        return any(call.started >= since and call.exact != key.exact for call in self._open.get(key.partition, {}).values())
+
     def closed(self, key: CacheKey) -> None:
         """The call is over."""
         calls = self._open.get(key.partition)
@@ -58,12 +74,14 @@ class NearFlights:
             if not calls:
                 del self._open[key.partition]
 
-    def find(self, key: CacheKey, vector: Vector) -> str | None:
+    def find(self, key: CacheKey, vector: Vector | None) -> str | None:
         """The exact key of a call that asks almost the same and started within the window."""
+        if vector is None:
+            return None
         since = self._clock() - self._window
         best, found = self._threshold, None
         for call in self._open.get(key.partition, {}).values():
-            if call.started < since or call.exact == key.exact:
+            if call.vector is None or call.started < since or call.exact == key.exact:
                 continue
             score = float(np.dot(call.vector, vector))
             if score >= best and self._allowed(call.text, key.text or ""):

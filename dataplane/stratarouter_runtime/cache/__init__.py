@@ -8,6 +8,7 @@ from __future__ import annotations
 from stratarouter_runtime.config import CacheConfig
 from stratarouter_runtime.model.cache import Embedder
 
+from .guard import verdict
 from .index import VectorIndex
 from .key import derive_key
 from .memory import MemoryStore
@@ -15,7 +16,8 @@ from .minilm import open_minilm
 from .service import SemanticCache
 from .store import MissingStore, Store, StoreUnavailable
 
-__all__ = ["MemoryStore", "SemanticCache", "Store", "StoreUnavailable", "VectorIndex", "derive_key", "open_cache", "open_minilm"]
+__all__ = ["MemoryStore", "SemanticCache", "Store", "StoreUnavailable", "VectorIndex", "derive_key", "open_cache", "open_minilm",
+           "same_question"]
 
 MAX_INDEX_BYTES = 1024 * 1024 * 1024
 """Bytes of vectors a pod keeps, whatever ``maxEntries`` allows."""
@@ -38,3 +40,8 @@ def _store(config: CacheConfig, url: str | None, scope: str, embedder: Embedder 
     from .redis_store import RedisStore  # noqa: PLC0415
 
     return RedisStore(url, scope=scope, embedder=embedder.id if embedder else "", max_entries=config.max_entries)
+
+
+def same_question(a: str, b: str) -> bool:
+    """Whether the guard lets the answer to one question be given to the other."""
+    return verdict(a, b).allowed

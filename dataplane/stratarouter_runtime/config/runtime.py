@@ -247,6 +247,22 @@ class RoutingConfig(Contract):
         Field(ge=0, le=1)] = 0.57
 
 
+class BatchConfig(Contract):
+    """Calls that are shared instead of made twice."""
+
+    enabled: Annotated[
+        bool,
+        hot("Whether requests that ask the same at the same time share one call, streams too. Default true. Only what the cache "
+            "may hold is shared.")] = True
+    window_ms: Annotated[
+        int,
+        hot("Milliseconds after a call's start in which requests that ask almost the same (`similarityThreshold`, and the cache's "
+            "guard) may join it. Default 50. No request ever waits for it; 0 switches it off."),
+        Field(ge=0, le=10_000)] = 50
+    similarity_threshold: Annotated[
+        Threshold, hot("Cosine from which a request is nearly the same as one in flight. Default 0.98.")] = 0.98
+
+
 class AuthConfig(Contract):
     """Who may call."""
 
@@ -302,6 +318,7 @@ class RuntimeConfig(Contract):
         int, hot("Pods. Default 2. Running pods are kept when it changes."), Field(ge=0, le=1_000)] = 2
     execution: Annotated[ExecutionConfig, hot("Deadline and retries.")] = ExecutionConfig()
     cache: Annotated[CacheConfig, hot("The cache.")] = CacheConfig()
+    batch: Annotated[BatchConfig, hot("Calls that are shared instead of made twice.")] = BatchConfig()
     state: Annotated[StateConfig, hot("Where executions are recorded.")] = StateConfig()
     observability: Annotated[ObservabilityConfig, hot("Metrics, traces and logs.")] = ObservabilityConfig()
     server: Annotated[ServerConfig, hot("The HTTP server.")] = ServerConfig()

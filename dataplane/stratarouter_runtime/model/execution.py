@@ -28,7 +28,8 @@ class Execution:
     ``decision`` is the routing decision, the caller's or the runtime's own, and ``context`` what it gave for placeholders and metadata.
     ``id`` names the execution, ``request_id`` the caller's request (theirs where they sent one). ``cached`` is the
     cache's verdict (None where it was not asked), ``stored`` whether the answer goes into it. ``cost`` is in US
-    dollars, None where unknown; ``saved`` is what a hit did not cost.
+    dollars, None where unknown; ``saved`` is what a hit, or a call that another request had made, did not cost. ``joined``
+    says whether that other request was the same or nearly.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Execution:
     plan: Plan | None = None
     cached: Hit | Miss | None = None
     stored: bool = False
+    joined: Literal["", "identical", "near"] = ""
     candidate: Candidate | None = None
     attempts: tuple[Attempt, ...] = ()
     model: str = ""

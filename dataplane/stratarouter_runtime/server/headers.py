@@ -85,6 +85,8 @@ def cache_status(execution: Execution) -> str:
     parts = [PRODUCT, "fwd=bypass" if found.reason in ("bypass", "disabled") else "fwd=miss"]
     if execution.stored:
         parts.append("stored")
+    if execution.joined:
+        parts.append("collapsed")
     detail = " ".join(filter(None, (found.reason, found.detail, "" if found.score is None else f"score={found.score:.4f}")))
     parts.append(f'detail="{safe(detail)}"')
     return "; ".join(parts)

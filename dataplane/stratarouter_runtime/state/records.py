@@ -46,8 +46,8 @@ class ExecutionRecord:
     """One execution, as it ended or (``outcome`` empty, ``status`` and ``duration`` None) as it began.
 
     ``started_at`` in Unix seconds, ``duration`` in seconds; ``outcome`` is ``Success``, ``Cancelled`` or the error's reason,
-    ``status`` the HTTP status; ``cache`` is ``hit:TIER``, ``miss:REASON`` or empty where the cache was not asked; costs in US dollars, None
-    where unknown.
+    ``status`` the HTTP status; ``cache`` is ``hit:TIER``, ``joined:identical`` or ``joined:near`` for another
+    request's call, ``miss:REASON``, or empty where the cache was not asked; costs in US dollars, None where unknown.
     """
 
     id: str
@@ -188,7 +188,7 @@ def _record(execution: Execution, started_at: float, *, status: int | None = Non
         duration=None if duration is None else moment(duration),
         outcome=outcome,
         status=status,
-        cache=_cache(execution.cached),
+        cache=f"joined:{execution.joined}" if execution.joined else _cache(execution.cached),
         pool=clean(source.pool) if source else "",
         provider=clean(source.provider) if source else "",
         model=clean(execution.model),

@@ -237,6 +237,11 @@ class RequestScope:
         elif isinstance(execution.cached, Miss) and execution.cached.reason not in NOT_LOOKED_UP:
             metrics.cache_miss(execution.cached.reason, route)
 
+        if execution.joined:
+            metrics.coalesced(execution.joined, route)
+            if execution.saved:
+                metrics.cost_saved("coalesce", execution.saved)
+
     def _who(self) -> tuple[str, str]:
         """Provider and model that answered, be it earlier."""
         if (hit := self._execution.hit) is not None:

@@ -61,6 +61,7 @@ class Metrics:
         self._cache_misses = families.simple(names.CACHE_MISSES)
         self._cache_size = families.single(names.CACHE_SIZE)
         self._cache_entries = families.single(names.CACHE_ENTRIES)
+        self._coalesced = families.simple(names.COALESCED)
         self._routings = families.simple(names.ROUTINGS)
         self._feedback = families.simple(names.FEEDBACK)
         self._policy_violations = families.simple(names.POLICY_VIOLATIONS)
@@ -176,6 +177,10 @@ class Metrics:
     def cache_miss(self, reason: str, route: str) -> None:
         """The cache was asked and did not answer."""
         self._cache_misses.child(reason, route).add()
+
+    def coalesced(self, likeness: str, route: str) -> None:
+        """Another request's call answered this one too."""
+        self._coalesced.child(likeness, route).add()
 
     def cache_size(self, entries: int, size: int) -> None:
         """What the cache holds; ``size`` in bytes."""

@@ -66,6 +66,7 @@ TIER = Label("tier", "Which tier of the cache answered.", Source.CLOSED, TIERS)
 RULE = Label("rule", "The policy's rule, as the configuration names it.", Source.CODE)
 EFFECT = Label("effect", "What a violation did: `refused`, `leftOut`, `rerouted`, `reported`.", Source.CODE)
 MISS_REASON = Label("reason", "Why the cache did not answer.", Source.CODE)
+LIKENESS = Label("likeness", "How the other request was alike.", Source.CLOSED, ("identical", "near"))
 VERDICT = Label("verdict", "What a caller said of an answer.", Source.CLOSED, ("correct", "wrong"))
 SAVING = Label("reason", "What saved the money.", Source.CLOSED, ("cache", "coalesce"))
 STAGE = Label("stage", "The part of the request's way, as in `Server-Timing`.", Source.CLOSED, STAGES)
@@ -137,6 +138,7 @@ CACHE_HITS = _counter("cache_hits_total", "Requests answered from the cache.", T
 CACHE_MISSES = _counter("cache_misses_total", "Lookups that the cache did not answer.", MISS_REASON, ROUTE)
 CACHE_SIZE = _gauge("cache_size_bytes", "Bytes of the entries that this pod holds or indexes.")
 CACHE_ENTRIES = _gauge("cache_entries", "Cache entries that this pod holds or indexes.")
+COALESCED = _counter("coalesced_requests_total", "Requests answered by a call that another request had made.", LIKENESS, ROUTE)
 ROUTINGS = _counter(
     "routings_total", "Requests that the pod routed by itself: `matched` a route; `below_threshold`; or `undecided`, because there was no "
     "text, no index yet, or no vector in time.", ROUTING)

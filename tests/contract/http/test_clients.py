@@ -269,12 +269,12 @@ async def test_hundreds_of_clients_that_leave_at_once(pod: Pod, vendor: FakeVend
     """Nothing is left in flight, here or at the vendor, and the next call is served."""
     vendor.script.fail("black_hole", model="gpt-4o-mini", times=ALWAYS)
 
-    async def ask(session: aiohttp.ClientSession) -> None:
-        async with session.post(f"{pod.base_url}/chat/completions", json=question(model="gpt-4o-mini")):
+    async def ask(session: aiohttp.ClientSession, number: int) -> None:
+        async with session.post(f"{pod.base_url}/chat/completions", json=question(f"Question {number}", model="gpt-4o-mini")):
             pass
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        tasks = [asyncio.create_task(ask(session)) for _ in range(300)]
+        tasks = [asyncio.create_task(ask(session, number)) for number in range(300)]
         await until(lambda: vendor.record.total >= 250)
         for task in tasks:
             task.cancel()

@@ -331,7 +331,7 @@ async def test_nothing_eligible_is_a_503_with_retry_after(tmp_path: Path, vendor
         async with line(pod) as probe:
             await probe.ask(question())
             await until(lambda: vendor.record.total == 2)
-            answer = await pod.chat()
+            answer = await pod.chat("Another question")
         assert (answer.status, answer.error["code"], answer.headers["x-strata-attempts"]) == (503, "no_provider_available", "0")
         assert 1 <= int(answer.headers["Retry-After"]) <= 9
         assert vendor.record.total == 2

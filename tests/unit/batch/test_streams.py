@@ -56,8 +56,9 @@ async def turns(times: int = 20) -> None:
 
 
 async def read(shared, into):
-    async for each in shared.read():
-        into.append(each[0].raw)
+    async with shared.reader() as reader:
+        async for each in reader:
+            into.append(each[0].raw)
 
 
 async def test_a_latecomer_gets_the_beginning_and_then_the_live_tail(source):
@@ -109,7 +110,7 @@ async def test_the_source_is_read_only_a_little_ahead_of_the_fastest_reader(sour
     shared = SharedStream(source.opened)
     for number in range(10 * AHEAD):
         source.queue.put_nowait(batch(number))
-    reader = shared.read()
+    reader = shared.reader()
     await anext(reader)
     await turns(200)
     assert source.taken <= AHEAD + 1
@@ -130,4 +131,4 @@ async def test_opening_that_fails_is_told_to_whoever_waits_for_it():
 
     shared = SharedStream(opened)
     with pytest.raises(ProviderError):
-        await shared.ready()
+        await shared.reader().ready()

@@ -43,6 +43,8 @@ RUNTIME: list[tuple[str, Any, str]] = [
     ("cache.embedder.type", "magic", "spec.cache.embedder.type: Input should be 'minilm', 'pool' or 'none'"),
     ("cache.embedder", {"type": "pool"}, "spec.cache.embedder: pool and model are required for type pool"),
     ("cache.embedder", {"type": "pool", "pool": "chat"}, "spec.cache.embedder: pool and model are required for type pool"),
+    ("batch.windowMs", 10_001, "spec.batch.windowMs: Input should be less than or equal to 10000"),
+    ("batch.similarityThreshold", 0, "spec.batch.similarityThreshold: Input should be greater than 0"),
     ("state.backend", "redis", "spec.state.backend: Input should be 'none', 'memory' or 'postgresql'"),
     ("state.backend", "postgresql", "spec.state: dsnSecretRef is required for backend postgresql"),
     ("state.dsnSecretRef", {"name": "postgres"}, "spec.state.dsnSecretRef.key: Field required"),
