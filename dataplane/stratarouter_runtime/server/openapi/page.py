@@ -89,14 +89,23 @@ def _body(schema: Mapping[str, Any]) -> str:
     """A schema's content: its properties as a table, or its type."""
     properties = schema.get("properties")
     if not properties:
-        return f"<p>{_type(schema)}</p>"
+        return f"<p>{_type(schema)}</p>" + "".join(_body(inner) for inner in _objects(schema))
     required = schema.get("required", ())
     rows = []
     for name, each in properties.items():
         optional = "" if name in required else ' <span class="muted">optional</span>'
-        nested = _body(each) if each.get("properties") else ""
+        nested = "".join(_body(inner) for inner in _objects(each))
         rows.append((f"<code>{escape(name)}</code>{optional}", _type(each), f"{_inline(each.get('description', ''))}{_limits(each)}{nested}"))
     return _table(("name", "type", "meaning"), rows)
+
+
+def _objects(schema: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The objects that are described within a schema, rather than under a name of their own."""
+    if schema.get("properties"):
+        yield schema
+    for inner in (schema.get("items"), schema.get("additionalProperties"), *schema.get("oneOf", ()), *schema.get("anyOf", ())):
+        if isinstance(inner, Mapping):
+            yield from _objects(inner)
 
 
 def _type(schema: Mapping[str, Any]) -> str:  # noqa: PLR0911 (a table of cases)
