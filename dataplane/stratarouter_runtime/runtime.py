@@ -367,9 +367,9 @@ class Runtime:
         execution.stored = True
         entry = caching.entry_of(ask.plan, key, candidate, response, usage=execution.usage, cost=execution.cost,
                                  ttl=terms.ttl_seconds, now=self._wall())
-        vector = (answer.answer if isinstance(answer, Opened) else answer).vector
-        # A decision's, where no look-up took it.
-        self._spawn(self._keep(cache, key, entry, ask.plan.vector if vector is None else vector))
+        given = answer.answer if isinstance(answer, Opened) else answer
+        # The vector may be a decision's, where no look-up took it. What was found wrong meanwhile is not stored by who joined later.
+        self._spawn(self._keep(cache, replace(key, since=given.since), entry, ask.plan.vector if given.vector is None else given.vector))
         return True
 
     async def _keep(self, cache: Cache, key: CacheKey, entry: CacheEntry, vector: Any) -> None:

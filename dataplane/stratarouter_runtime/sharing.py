@@ -60,8 +60,8 @@ class Ask:
 class Answer:
     """What answered: an entry of the cache (``found``), or a provider. ``near``: the exact key of the call that was asked almost the same.
 
-    ``vector`` is the question's, where it was computed; ``kept`` whether somebody has stored the answer; ``cache`` and
-    ``upstream`` are seconds.
+    ``vector`` is the question's, where it was computed; ``kept`` whether somebody has stored the answer; ``since`` the cache's
+    moment when the call began, whoever joined it later; ``cache`` and ``upstream`` are seconds.
     """
 
     found: Hit | Miss | None
@@ -69,6 +69,7 @@ class Answer:
     near: str = ""
     vector: Vector | None = None
     kept: bool = False
+    since: str = ""
     cache: float = 0.0
     upstream: float = 0.0
 
@@ -210,7 +211,8 @@ class Sharing:
             found = await semantic(ask.parts, ask.plan, ask.key, ask.directives, found)
         if ask.directives.cache.only_if_cached and not isinstance(found, Hit):
             raise NotCachedError(found)
-        return Answer(found, vector=found.vector if isinstance(found, Miss) else None, cache=self._clock() - began)
+        return Answer(found, vector=found.vector if isinstance(found, Miss) else None, cache=self._clock() - began,
+                      since=ask.key.since if isinstance(ask.key, CacheKey) else "")
 
     async def _called(self, ask: Ask, answer: Answer) -> Answer:
         if isinstance(answer.found, Hit):

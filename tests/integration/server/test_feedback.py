@@ -14,7 +14,7 @@ import pytest
 from builders import Document, model, pool, runtime, secret, until
 from fakes.vendor import FakeVendor
 from fixtures_redis import RedisServer
-from pod import Answer, Pod, bearing, resources, running, served_by
+from pod import Answer, Pod, bearing, question, resources, running, served_by
 
 REDIS = {"backend": "redis", "redis": {"urlSecretRef": {"name": "redis", "key": "url"}}, "embedder": {"type": "none"}}
 FEEDBACK = "stratarouter_runtime_feedback_total"
@@ -172,6 +172,23 @@ async def test_it_is_remembered_over_a_reload(alone: Pod, vendor: FakeVendor) ->
     assert (await give(alone, answer)).json["evicted"] is True
 
 
+async def test_a_stream_found_wrong_before_its_end_is_not_stored_by_who_joins_it_later(alone: Pod, vendor: FakeVendor) -> None:
+    """The answer is the same one, whenever somebody asked for it."""
+    vendor.script.fail("stall", after=4)
+    async with alone.session.post(f"{alone.url}/v1/chat/completions", json=question(stream=True)) as first:
+        await first.content.readuntil(b"\n\n")
+        assert (await give(alone, first.headers["x-strata-execution-id"])).json["counted"] is True
+        joining = asyncio.ensure_future(alone.chat(stream=True))
+        await until(lambda: alone.server.drain.in_flight == 2)
+        first.close()
+        await until(lambda: alone.server.drain.in_flight == 1)
+    vendor.release()
+    assert (await joining).status == 200
+    assert vendor.record.total == 1
+    await settled(alone)
+    assert (await alone.chat(headers={"Cache-Control": "only-if-cached"})).status == 504
+
+
 # --- several pods ---------------------------------------------------------------------------------------------------------
 
 
@@ -281,8 +298,8 @@ async def test_a_semantic_hit_found_wrong_takes_the_entry_it_came_from(
     assert str(hits[-1].cache.parameters["detail"]).startswith("semantic")
     assert (await give(one, hits[-1])).json["evicted"] is True
     for pod in (one, other):
-        for question in ("Where can I find my invoice 4711?", "Where can I locate my invoice 4711?"):
-            assert (await pod.chat(question, headers={"Cache-Control": "only-if-cached"})).status == 504
+        for text in ("Where can I find my invoice 4711?", "Where can I locate my invoice 4711?"):
+            assert (await pod.chat(text, headers={"Cache-Control": "only-if-cached"})).status == 504
 
         def forgotten(pod: Pod = pod) -> bool:
             """the index has forgotten it"""
