@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         TimeWindow,
         TracingConfig,
     )
+    from .feedback import FeedbackResult
     from .library.bridge import CoreRuntimeBridge
     from .library.cache import CachedResponse, CacheManager
     from .library.client import Client
@@ -73,6 +74,7 @@ _HOME = {
         "CacheConfig", "ConfigError", "DefaultRoute", "EmbedderConfig", "ExecutionConfig", "Limits", "Model", "ObservabilityConfig",
         "Policy", "PoolRef", "Price", "Provider", "ProviderPool", "RedisConfig", "Route", "RouteCache", "RouteContext", "RuntimeConfig",
         "SecretKeyRef", "ServerConfig", "StateConfig", "TimeWindow", "Timeouts", "TracingConfig"),
+    "feedback": ("FeedbackResult",),
     "library.bridge": ("CoreRuntimeBridge",),
     "library.cache": ("CacheManager", "CachedResponse"),
     "library.client": ("Client",),
@@ -125,6 +127,7 @@ __all__ = [
     "ExecutionStream",
     "Explanation",
     "Failure",
+    "FeedbackResult",
     "GoogleClient",
     "LLMClientRegistry",
     "Limits",

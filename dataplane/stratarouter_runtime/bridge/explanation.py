@@ -55,7 +55,7 @@ class Journal:
                             for each in self.verdicts]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """The plan, or the refusal, and why: the routing decision, all verdicts, and each candidate in or out."""
 
@@ -77,6 +77,10 @@ class Explanation:
                 "message": refusal.message},
             "verdicts": [each.to_document() for each in self.verdicts],
             "candidates": [each.to_document() for each in self.candidates]}
+
+    def __repr__(self) -> str:
+        # In a notebook it is to be read, and the generated one would quote prompts.
+        return str(self)
 
     def __str__(self) -> str:
         lines = [str(self.plan)] if self.plan is not None else [f"refused: {self.refusal}"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ExecutionConfig,
         ObservabilityConfig,
         Route,
+        RoutingConfig,
         ServerConfig,
         Template,
     )
@@ -83,6 +84,7 @@ class Keywords(TypedDict, total=False):
     execution: ExecutionConfig
     cache: CacheConfig
     state: StateConfig
+    routing: RoutingConfig
     observability: ObservabilityConfig
     server: ServerConfig
     routes: tuple[Route, ...] | list[Route]

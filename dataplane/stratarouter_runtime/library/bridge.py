@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 from stratarouter_runtime.asking import Asked, asked
 from stratarouter_runtime.bridge.explanation import Explanation
 from stratarouter_runtime.config import RuntimeConfig
+from stratarouter_runtime.feedback import FeedbackResult
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives
 from stratarouter_runtime.results import ExecutionResult
 
@@ -88,6 +89,14 @@ class CoreRuntimeBridge:
         """
         return await self._door.explain(*_understood(decision, options, query=query, messages=messages, request=request,
                                                      context=context))
+
+    async def feedback(self, execution_id: str, *, correct: bool, context: Mapping[str, Any] | None = None) -> FeedbackResult:
+        """Say whether an answer was correct: it is counted, and a wrong one leaves the cache, on every pod that shares it.
+
+        ``context["tenant"]`` is the one that asked. Raises ``StrataError``: ``ExecutionNotFound`` for an execution that is not
+        known (any more), ``CacheUnavailable`` where it could not be taken and is to be sent again.
+        """
+        return await self._door.feedback(caller(context or {}), execution_id, correct=correct)
 
     def metrics(self) -> str:
         """The figures of this bridge in Prometheus' text format; empty before its first call and with ``metrics_enabled=False``."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from stratarouter_runtime.asking import Asked
 from stratarouter_runtime.bridge.explanation import Explanation
+from stratarouter_runtime.feedback import FeedbackResult
 from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.errors import ExecutionError, StrataError
 from stratarouter_runtime.model.execution import Execution
@@ -106,6 +107,10 @@ class Door:
             if not isinstance(response, EmbeddingsResponse):  # pragma: no cover - as asked
                 raise TypeError("not an embeddings response")
         return execution, response
+
+    async def feedback(self, caller: Caller, execution_id: str, *, correct: bool) -> FeedbackResult:
+        """What is said of an answer; raises ``StrataError``."""
+        return await (await self._running()).runtime.feedback(caller, execution_id, correct=correct)
 
     def stream(self, ask: Callable[[], tuple[Asked, Caller, Directives]]) -> ExecutionStream:
         """An answer as events; what was asked is understood when the first one is."""

@@ -81,7 +81,7 @@ class CacheTerms:
     threshold: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """Everything decided before anything is spent; a value.
 
@@ -157,6 +157,10 @@ class Plan:
             "max_tokens": self.request.body.get("max_completion_tokens") or self.request.body.get("max_tokens"),
             "cache": None if cache is None else {"scope": cache.scope, "ttl_seconds": cache.ttl_seconds, "threshold": cache.threshold},
         }
+
+    def __repr__(self) -> str:
+        # The generated one would quote prompts and vectors.
+        return f"<Plan route={self.route!r}, {' then '.join(map(str, self.candidates))}, within {self.timeout:g} s>"
 
     def __str__(self) -> str:
         confidence = f", confidence {self.confidence:g}" if self.confidence is not None else ""
