@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
@@ -126,9 +127,8 @@ class Client:
         return await self._registry().embed(texts, model=model, dimensions=dimensions, timeout=timeout)
 
     async def aclose(self) -> None:
-        """Close the connections that it opened alone."""
-        if self._alone is not None:
-            await self._alone.aclose()
+        """Close the connections that it opened alone; calls of its own fail from now on."""
+        await self._registry().aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,6 +152,10 @@ class Client:
         given: dict[str, Any] = {
             "endpoint": endpoint, "region": options.get("region"), "headers": options.get("headers"),
             "proxy_url": options.get("proxy_url"), "timeouts": options.get("timeouts"), "limits": options.get("limits"), **block}
+        try:
+            urlsplit(endpoint or "").port  # noqa: B018 (raises for one out of range)
+        except ValueError:
+            raise ConfigError("InvalidClient", f"{type(self).__name__}: endpoint: the port is none") from None
         try:
             return Provider(name="client", type=self.provider_type, models=self._models(options),
                             **{name: value for name, value in given.items() if value is not None})
