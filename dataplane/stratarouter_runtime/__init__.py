@@ -14,6 +14,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .bridge.explanation import Explanation
     from .config import (
+        BatchConfig,
         CacheConfig,
         ConfigError,
         DefaultRoute,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .library.cache import CachedResponse, CacheManager
     from .library.client import Client
     from .library.clients import (
+        AnthropicClient,
         AzureOpenAIClient,
         CohereClient,
         GoogleClient,
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
 _HOME = {
     "bridge.explanation": ("Explanation",),
     "config": (
-        "CacheConfig", "ConfigError", "DefaultRoute", "EmbedderConfig", "ExecutionConfig", "Limits", "Model", "ObservabilityConfig",
+        "BatchConfig", "CacheConfig", "ConfigError", "DefaultRoute", "EmbedderConfig", "ExecutionConfig", "Limits", "Model", "ObservabilityConfig",
         "Policy", "PoolRef", "Price", "Provider", "ProviderPool", "RedisConfig", "Route", "RouteCache", "RouteContext", "RuntimeConfig",
         "SecretKeyRef", "ServerConfig", "StateConfig", "TimeWindow", "Timeouts", "TracingConfig"),
     "feedback": ("FeedbackResult",),
@@ -79,7 +81,8 @@ _HOME = {
     "library.cache": ("CacheManager", "CachedResponse"),
     "library.client": ("Client",),
     "library.clients": (
-        "AzureOpenAIClient", "CohereClient", "GoogleClient", "LocalClient", "OpenAIClient", "OpenAICompatibleClient", "VertexAIClient"),
+        "AnthropicClient", "AzureOpenAIClient", "CohereClient", "GoogleClient", "LocalClient", "OpenAIClient", "OpenAICompatibleClient",
+        "VertexAIClient"),
     "library.embeddings": ("EmbeddingsResult",),
     "library.events": ("CompletedEvent", "DeltaEvent", "ErrorEvent", "PlanEvent", "StreamEvent"),
     "library.registry": ("LLMClientRegistry",),
@@ -101,8 +104,10 @@ _HOME = {
 _HOMES = {name: home for home, names in _HOME.items() for name in names}
 
 __all__ = [
+    "AnthropicClient",
     "Attempt",
     "AzureOpenAIClient",
+    "BatchConfig",
     "CacheConfig",
     "CacheManager",
     "CachedResponse",

@@ -21,6 +21,7 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from .runtime import (
         AuthConfig,
+        BatchConfig,
         CacheConfig,
         DefaultRoute,
         ExecutionConfig,
@@ -83,6 +84,7 @@ class Keywords(TypedDict, total=False):
     replicas: int
     execution: ExecutionConfig
     cache: CacheConfig
+    batch: BatchConfig
     state: StateConfig
     routing: RoutingConfig
     observability: ObservabilityConfig
@@ -130,8 +132,8 @@ def nested(given: Mapping[str, Any], model: type[Contract]) -> dict[str, Any]:
         elif name not in FLAT and name not in URLS:
             raise _unknown(name, model)
     for keyword, path in FLAT.items():
-        # A block that this version's contract does not have yet has nothing to set.
-        if keyword in given and path[0] in model.model_fields:
+        # A field that this version's contract does not have has nothing to set.
+        if keyword in given and has(model, path):
             _put(spec, path, given[keyword], keyword)
     for backend in URLS.values():
         _refer(spec, backend)
@@ -163,6 +165,15 @@ def referred(model: Contract, backend: Backend) -> tuple[str, str] | None:
     for part in backend.field:
         holder = getattr(holder, part) if part and holder is not None else holder
     return None if holder is None else (holder.name, holder.key)
+
+
+def has(model: type[Contract], path: tuple[str, ...]) -> bool:
+    """Whether the contract has a field."""
+    first, *rest = path
+    info = model.model_fields.get(first)
+    if info is None or not rest:
+        return info is not None
+    return isinstance(info.annotation, type) and issubclass(info.annotation, Contract) and has(info.annotation, tuple(rest))
 
 
 def explained(error: ValidationError, given: Mapping[str, Any]) -> None:

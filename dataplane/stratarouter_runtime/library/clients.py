@@ -28,6 +28,15 @@ class OpenAIClient(Client):
     endpoint_variables = ("OPENAI_BASE_URL",)
 
 
+class AnthropicClient(Client):
+    """Anthropic: https://docs.anthropic.com/en/docs/about-claude/models. It has no embeddings."""
+
+    provider_type = "anthropic"
+    default_model = "claude-sonnet-4-5"
+    key_variables = ("ANTHROPIC_API_KEY",)
+    endpoint_variables = ("ANTHROPIC_BASE_URL",)
+
+
 class OpenAICompatibleClient(Client):
     """Any other server that speaks OpenAI's API; ``endpoint`` and ``model`` are required, a key is not."""
 
@@ -183,7 +192,7 @@ def _service_account(given: str | Path | SecretStr | None) -> str | SecretStr | 
         raise ConfigError("CredentialsMissing", f"VertexAIClient: the key file cannot be read: {type(error).__name__}") from None
 
 
-CLIENTS: tuple[type[Client], ...] = (OpenAIClient, GoogleClient, CohereClient, AzureOpenAIClient, VertexAIClient)
+CLIENTS: tuple[type[Client], ...] = (OpenAIClient, AnthropicClient, GoogleClient, CohereClient, AzureOpenAIClient, VertexAIClient)
 """Vendors whose variables in the environment are enough to call them, in the order they are tried."""
 
 
