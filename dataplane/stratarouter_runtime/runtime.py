@@ -241,6 +241,11 @@ class Runtime:
             raise RequestError("ExecutionNotFound", "Nothing is known of such an execution.", status=404)
         return found
 
+    def routing_state(self) -> dict[str, Any]:
+        """Whether it routes by itself, for the platform port: ``ready`` once all utterances are known; empty without any."""
+        routing = self._parts.routing if self._parts is not None else None
+        return {} if routing is None else {"ready": routing.ready, "routes": routing.router is not None}
+
     def provider_states(self) -> list[ProviderState]:
         """Each provider's health, for the platform port."""
         return self.health.states()

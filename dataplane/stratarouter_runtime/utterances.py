@@ -55,13 +55,14 @@ class UtteranceVectors:
                 if found is None:
                     return False
                 self._vectors.update(zip(part, found, strict=True))
-            return True
-        for text in missing:
-            vector = await self._one(text)
-            if vector is None:
-                return False
-            self._vectors[text] = vector
-        return True
+        else:
+            for text in missing:
+                vector = await self._one(text)
+                if vector is None:
+                    return False
+                self._vectors[text] = vector
+        # Another configuration's router may have forgotten some meanwhile.
+        return all(text in self._vectors for text in texts)
 
     def keep(self, texts: Sequence[str]) -> None:
         """Forget all others."""

@@ -122,7 +122,7 @@ class CacheConfig(Contract):
         Threshold | None,
         hot("Cosine from which a stored question counts as the same. Default: calibrated for the embedder. Lower hits more "
             "often and is wrong more often.")] = None
-    embedder: Annotated[EmbedderConfig, hot("What the semantic tier compares with.")] = EmbedderConfig()
+    embedder: Annotated[EmbedderConfig, hot("What the semantic tier compares with, and a pod routes by. It is there without the cache, too, where routes have utterances.")] = EmbedderConfig()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -63,7 +63,7 @@ class Server:
         self.authenticator = Authenticator()
         self.drain = Drain()
         self.status = PodStatus(self.authenticator, providers=self.runtime.provider_states, cache=self.runtime.cache_stats,
-                                state=self.runtime.state_stats)
+                                routing=self.runtime.routing_state, state=self.runtime.state_stats)
         source = ConfigSource(options.config, name=options.name, secrets=options.secrets)
         self.reloader = Reloader(source, self._apply, reloaded=self.telemetry.reloaded)
         self.status.rejection = lambda: self.reloader.rejection

@@ -44,6 +44,7 @@ class PodStatus:
     providers: Callable[[], list[ProviderState]] = list
     cache: Callable[[], dict[str, Any]] = dict
     state: Callable[[], dict[str, Any]] = dict
+    routing: Callable[[], dict[str, Any]] = dict
     admins: AdminKeys = field(default_factory=AdminKeys)
     identity: dict[str, str] = field(default_factory=lambda: {
         "podName": os.environ.get("POD_NAME", ""), "podUid": os.environ.get("POD_UID", "")})
@@ -87,6 +88,7 @@ class PodStatus:
                           for each in self.providers()],
             "missingSecrets": self.missing_secrets(),
             "cache": self.cache(),
+            "routing": self.routing(),
             "state": self.state(),
         }
 

@@ -253,6 +253,7 @@ async def test_a_vendor_that_is_down_keeps_no_pod_from_starting(tmp_path: Path, 
     second.script.fail("http_500", times=ALWAYS)
     async with running(tmp_path, *world(routed(embedder=REMOTE), vendor, second)) as pod:
         assert (await pod.send("GET", f"{pod.platform}/readyz")).status == 200
+        assert (await pod.config())["routing"] == {"ready": False, "routes": False}
         answer = await pod.chat(INVOICE, model="auto")
         assert (answer.status, answer.headers["x-strata-route"]) == (200, "default")
         assert answer.headers["x-strata-warning"] == "not routed: the routes' utterances are not embedded yet"
@@ -262,6 +263,7 @@ async def test_a_vendor_that_is_down_keeps_no_pod_from_starting(tmp_path: Path, 
         pod.server.runtime.health.configure({})
         pod.server.runtime.health.configure({(name, each.name): each for name, each in pod.server.runtime.parts.snapshot.providers()})
         await ready(pod)
+        assert (await pod.config())["routing"] == {"ready": True, "routes": True}
         assert (await pod.chat(INVOICE, model="auto")).headers["x-strata-route"] == "billing"
 
 

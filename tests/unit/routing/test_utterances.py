@@ -133,6 +133,23 @@ async def test_a_text_is_embedded_once_and_forgotten_when_nobody_has_it() -> Non
     assert len(vectors) == 0
 
 
+async def test_what_another_router_forgets_meanwhile_is_embedded_again() -> None:
+    """Two configurations may build at once, the one on its way out and the new one."""
+    remote = Remote()
+    vectors = UtteranceVectors(remote)
+    ask = remote.embed_many
+
+    async def forgetful(texts: Any) -> Any:
+        vectors.keep(["invoice"])
+        return await ask(texts)
+
+    assert await vectors.learn(["invoice", "poem"])
+    remote.embed_many = forgetful  # type: ignore[method-assign]
+    assert not await vectors.learn(["poem", "parcel"])
+    remote.embed_many = ask  # type: ignore[method-assign]
+    assert await vectors.learn(["poem", "parcel"])
+
+
 async def test_many_texts_travel_in_calls_of_a_bounded_size() -> None:
     """What the first calls brought is not asked for again when a later one fails."""
     remote = Remote()
