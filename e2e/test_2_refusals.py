@@ -24,6 +24,7 @@ def plane(namespace: Namespace) -> DataPlane:
     ({"replicas": "two"}, "spec.replicas"),
     ({"cache": {"backend": "memcached"}}, "spec.cache.backend"),
     ({"cache": {"backend": "redis"}}, "redis.urlSecretRef is required for backend redis"),
+    ({"state": {"backend": "postgresql"}}, "dsnSecretRef is required for backend postgresql"),
     ({"cache": {"similarityThreshold": 1.5}}, "spec.cache.similarityThreshold"),
     ({"defaultRoute": None}, "a defaultRoute or at least one route is required"),
     ({"defaultRoute": {"pools": []}}, "spec.defaultRoute.pools"),

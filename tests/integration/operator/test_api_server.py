@@ -52,6 +52,7 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     ("spec.execution.unknown", 1, 'unknown field "spec.execution.unknown"'),
     ("spec.cache.backend", "disk", "spec.cache.backend"),
     ("spec.cache.backend", "redis", "redis.urlSecretRef is required for backend redis"),
+    ("spec.state.backend", "postgresql", "dsnSecretRef is required for backend postgresql"),
     ("spec.cache.embedder.type", "pool", "pool and model are required for type pool"),
     ("spec.observability.logLevel", "loud", "spec.observability.logLevel"),
     ("spec.observability.serviceMonitor.interval", "often", "spec.observability.serviceMonitor.interval"),
