@@ -50,6 +50,7 @@ generate: $(READY) ## CRDs, the chart's copy of them and docs/reference.md from 
 bench: $(READY) ## CPU and latency beside a bare aiohttp handler or proxy in the same run
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.translated
 	$(BIN)/python -m benchmarks.routing
 
 bench-cache: $(READY) ## hit rate and wrong-hit rate of the semantic cache; STRATA_CACHE_DATA names the labelled sets

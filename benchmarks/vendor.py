@@ -66,6 +66,13 @@ STREAM_READS = _reads()
 class Vendor(asyncio.Protocol):
     """One connection: requests with a Content-Length, one after the other."""
 
+    reads = STREAM_READS
+    """What a stream is written in."""
+
+    def streams(self, head: bytes, body: bytes) -> bool:  # noqa: ARG002 (other dialects tell it by the address)
+        """Whether a stream is asked for."""
+        return b'"stream":true' in body.replace(b" ", b"")
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
@@ -79,7 +86,7 @@ class Vendor(asyncio.Protocol):
         if not separator or len(rest) < length:
             return
         self._received = rest[length:]
-        if b'"stream":true' in rest[:length].replace(b" ", b""):
+        if self.streams(head, rest[:length]):
             self._send_piece(0)
         else:
             self._transport.write(JSON_REPLY)
@@ -87,8 +94,8 @@ class Vendor(asyncio.Protocol):
     def _send_piece(self, number: int) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(STREAM_READS[number])
-        if number + 1 < len(STREAM_READS):
+        self._transport.write(self.reads[number])
+        if number + 1 < len(self.reads):
             self._loop.call_later(INTERVAL, self._send_piece, number + 1)
 
 

@@ -56,7 +56,10 @@ def delta_of(parts: list[Any], calls: Calls) -> dict[str, Any]:
         if not isinstance(part, Mapping):
             raise bad_answer("the vendor's answer has a part that is no object")
         if "functionCall" in part:
-            delta.setdefault("tool_calls", []).append(calls.of(part))
+            made = calls.of(part)
+            delta.setdefault("tool_calls", []).append(made)
+            if "extra_content" in made:
+                delta.setdefault("reasoning_details", []).append(thoughts.detail_of(part["thoughtSignature"], made["id"]))
             continue
         words = part.get("text")
         if isinstance(words, str):

@@ -27,7 +27,7 @@ _ELSEWHERE = frozenset({"model", "messages", "tools", "tool_choice", "web_search
 _HINTS: Mapping[str, str] = {
     "user": "Gemini knows no end users", "metadata": "Gemini keeps no metadata", "store": "Gemini keeps no answers",
     "service_tier": "Gemini has other tiers", "prediction": "Gemini takes no predicted output",
-    "prompt_cache_key": "Gemini caches by itself", "prompt_cache_retention": "Gemini caches by itself",
+    "cache_control": "Gemini caches by itself", "prompt_cache_key": "Gemini caches by itself", "prompt_cache_retention": "Gemini caches by itself",
     "safety_identifier": "Gemini knows no end users", "verbosity": "Gemini's answers have no such setting"}
 _NOTHING_ASKED: Mapping[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"), "store": (False,), "logit_bias": ({},), "verbosity": ("medium",), "metadata": ({},),
@@ -60,7 +60,7 @@ def translate(body: Mapping[str, Any], model: str = "") -> tuple[dict[str, Any],
     tools = tools_of(body, left_out)
     if tools:
         made["tools"] = tools
-    choice = choice_of(body, left_out)
+    choice = choice_of(body, model, left_out)
     if choice is not None and tools and "functionDeclarations" in tools[0]:
         made["toolConfig"] = {"functionCallingConfig": choice}
     config = _Config(body, model, left_out)

@@ -97,7 +97,8 @@ class GeminiStream:
             self._open(body)
         usage = body.get("usageMetadata")
         if type(usage) is dict:
-            self._usage = {**self._usage, **usage} if self._usage else usage
+            # Counts grow from event to event; what an event leaves out stays as it was.
+            self._usage = usage if self._usage.keys() <= usage.keys() else {**self._usage, **usage}
         candidates = body.get("candidates")
         if not candidates:
             refusal = parts.blocked(body)

@@ -1,9 +1,9 @@
 """Thought signatures: opaque proofs of what a model thought, which it wants back with the turn they came with.
 
 Sources: Gemini API guide "Thought signatures"; "OpenAI compatibility" (``extra_content.google.thought_signature`` of a tool call).
-In canonical form a tool call carries its own in ``extra_content``; those of other parts, and the thoughts, stand in the message's
-``reasoning_details``, as OpenRouter writes them (``reasoning.encrypted`` with ``data``), marked with our ``FORMAT``. Invariant: no
-other vendor's signature is ever sent to Gemini.
+In canonical form a tool call carries its own in ``extra_content``; all stand in the message's ``reasoning_details``, as OpenRouter
+writes them (``reasoning.encrypted`` with ``data``, and the ``id`` of the call), marked with our ``FORMAT``: clients keep one or the
+other, and front doors of other dialects only the second. Invariant: no other vendor's signature is ever sent to Gemini.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def extra_of(signature: str) -> dict[str, Any]:
     return {"google": {"thought_signature": signature}}
 
 
-def detail_of(signature: str) -> dict[str, Any]:
-    """The entry of ``reasoning_details`` for the signature of another part than a call."""
-    return {"type": "reasoning.encrypted", "data": signature, "format": FORMAT}
+def detail_of(signature: str, call: str = "") -> dict[str, Any]:
+    """The entry of ``reasoning_details`` for a signature; ``call`` is the id of the tool call that it signs."""
+    made = {"type": "reasoning.encrypted", "data": signature, "format": FORMAT}
+    return {**made, "id": call} if call else made
 
 
 def of_call(call: Mapping[str, Any], message: Mapping[str, Any]) -> str:

@@ -6,12 +6,14 @@ Source: Gemini API reference, ``Tool``, ``FunctionDeclaration`` (``parametersJso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from .reading import inner, items, objects, text
 from .support import Unsupported
 
+_OLD = re.compile(r"gemini-(1|2\.0|pro|exp)|gemma")
 _MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
@@ -24,6 +26,8 @@ def tools_of(body: Mapping[str, Any], left_out: list[Unsupported]) -> list[dict[
             left_out.append(Unsupported(f"tools[{index}]", "Gemini takes only functions as tools"))
         else:
             declared.append(_declaration(function))
+            if inner(tool).get("cache_control") is not None:
+                left_out.append(Unsupported(f"tools[{index}].cache_control", "Gemini caches by itself", hint=True))
     found: list[dict[str, Any]] = [{"functionDeclarations": declared}] if declared else []
     search = body.get("web_search_options")
     if search is not None:
@@ -33,15 +37,15 @@ def tools_of(body: Mapping[str, Any], left_out: list[Unsupported]) -> list[dict[
     return found
 
 
-def choice_of(body: Mapping[str, Any], left_out: list[Unsupported]) -> dict[str, Any] | None:
+def choice_of(body: Mapping[str, Any], model: str, left_out: list[Unsupported]) -> dict[str, Any] | None:
     """``functionCallingConfig`` of the request; None where the vendor's default is what was asked."""
     given = body.get("tool_choice")
     if given is None:
-        return _strict(body)
+        return _strict(body, model)
     if isinstance(given, str):
         mode = _MODES.get(given)
         if mode is not None:
-            return _strict(body) or {"mode": mode} if mode == "AUTO" else {"mode": mode}
+            return _strict(body, model) or {"mode": mode} if mode == "AUTO" else {"mode": mode}
     elif isinstance(given, Mapping):
         found = _narrowed(given)
         if found is not None:
@@ -59,9 +63,9 @@ def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _strict(body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """``strict`` functions: their calls must fit their schema, which is a mode of its own."""
-    strict = any(inner(tool.get("function")).get("strict") is True for tool in objects(body.get("tools")))
+def _strict(body: Mapping[str, Any], model: str) -> dict[str, Any] | None:
+    """``strict`` functions: their calls must fit their schema, which is a mode of its own, from Gemini 2.5 on."""
+    strict = not _OLD.search(model) and any(inner(tool.get("function")).get("strict") is True for tool in objects(body.get("tools")))
     return {"mode": "VALIDATED"} if strict else None
 
 

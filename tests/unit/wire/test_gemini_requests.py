@@ -92,6 +92,8 @@ def test_the_choice_among_tools(choice, mode):
 def test_strict_functions_are_kept_to_their_schema():
     strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
     assert made(tools=[WEATHER, strict])["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED"}}
+    assert made(tools=[strict], tool_choice="auto")["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED"}}
+    assert "toolConfig" not in made("gemini-2.0-flash", tools=[strict])
 
 
 def test_a_choice_without_tools_is_none():
@@ -140,6 +142,8 @@ def test_a_part_that_gemini_cannot_take_is_named(part):
     ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, [("tools[0]", False)]), ({"tools": [{"type": "function"}]}, [("tools[0]", False)]),
     ({"tool_choice": {"type": "custom"}}, [("tool_choice", False)]), ({"tool_choice": "perhaps"}, [("tool_choice", False)]),
     ({"response_format": {"type": "grammar"}}, [("response_format", False)]), ({"reasoning_effort": "wild"}, [("reasoning_effort", False)]),
+    ({"tools": [{"type": "custom", "cache_control": {"type": "ephemeral"}}], "cache_control": {"type": "ephemeral"}},
+     [("tools[0]", False), ("cache_control", True)]),
     ({"functions": [{"name": "x"}]}, [("functions", False)]), ({"min_p": 0.1}, [("min_p", False)]), ({"verbosity": "low"}, [("verbosity", True)]),
     ({"extra_body": {"google": {"labels": {}}, "other": 1}}, [("extra_body.other", False), ("extra_body.google.labels", False)]),
     ({"user": "u", "store": True, "metadata": {"a": "b"}, "service_tier": "flex", "parallel_tool_calls": False, "prompt_cache_key": "k",
@@ -222,6 +226,13 @@ def test_a_call_goes_back_with_its_signature():
     sent = contents(HI[0], turn(("c1", "f", "{}", signed("c2ln")), ("c2", "f", "{}", {})), *(
         {"role": "tool", "tool_call_id": ident, "content": "x"} for ident in ("c1", "c2")), model="gemini-3-flash-preview")
     assert [part.get("thoughtSignature") for part in sent[1]["parts"]] == ["c2ln", None]
+
+
+def test_a_signature_that_is_only_among_the_details_goes_back_with_its_call():
+    """As front doors of other dialects keep it."""
+    details = [{"type": "reasoning.encrypted", "data": "c2ln", "id": "c1", "format": "google-gemini-v1"}]
+    sent = contents(HI[0], turn(("c1", "f", "{}", {}), reasoning_details=details), {"role": "tool", "tool_call_id": "c1", "content": "x"}, model="gemini-3-flash")
+    assert sent[1]["parts"] == [{"functionCall": {"id": "c1", "name": "f", "args": {}}, "thoughtSignature": "c2ln"}]
 
 
 def test_a_text_goes_back_with_its_signature_and_no_other_vendors_is_sent():
