@@ -6,7 +6,7 @@ Source: Gemini API reference, ``GenerateContentResponse``, ``Candidate``, ``Part
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -49,36 +49,34 @@ class Calls:
 
 def delta_of(parts: list[Any], calls: Calls) -> dict[str, Any]:
     """The parts of one event, or of a whole candidate, as a delta: only what is there. Raises ``AnswerError``."""
-    said: list[str] = []
-    thought: list[str] = []
-    delta: dict[str, Any] = {}
+    gathered: dict[str, list[Any]] = {}
     for part in parts:
         if not isinstance(part, Mapping):
             raise bad_answer("the vendor's answer has a part that is no object")
-        if "functionCall" in part:
-            made = calls.of(part)
-            delta.setdefault("tool_calls", []).append(made)
-            if "extra_content" in made:
-                delta.setdefault("reasoning_details", []).append(thoughts.detail_of(part["thoughtSignature"], made["id"]))
-            continue
-        words = part.get("text")
-        if isinstance(words, str):
-            (thought if part.get("thought") else said).append(words)
-        else:
-            words = _shown(part)
-            if words:
-                said.append(words)
-            picture = _picture(part)
-            if picture is not None:
-                delta.setdefault("images", []).append(picture)
+        call = calls.of(part) if "functionCall" in part else None
+        for name, value in (("tool_calls", call),) if call is not None else _said(part):
+            gathered.setdefault(name, []).append(value)
         signature = text(part.get("thoughtSignature"))
         if signature:
-            delta.setdefault("reasoning_details", []).append(thoughts.detail_of(signature))
-    if thought:
-        delta["reasoning_content"] = "".join(thought)
-    if said:
-        delta["content"] = "".join(said)
-    return delta
+            gathered.setdefault("reasoning_details", []).append(thoughts.detail_of(signature, call["id"] if call is not None else ""))
+    return {name: "".join(values) if name in _TEXTS else values for name, values in gathered.items()}
+
+
+_TEXTS = frozenset({"content", "reasoning_content"})
+
+
+def _said(part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a part that calls nothing adds to a delta, by the field it belongs to."""
+    words = part.get("text")
+    if isinstance(words, str):
+        yield "reasoning_content" if part.get("thought") else "content", words
+        return
+    words = _shown(part)
+    if words:
+        yield "content", words
+    picture = _picture(part)
+    if picture is not None:
+        yield "images", picture
 
 
 def finish_of(reason: str, *, called: bool, empty: bool) -> str:

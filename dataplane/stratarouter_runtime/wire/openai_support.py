@@ -14,8 +14,12 @@ from typing import Any
 from . import openai_models
 from .support import Unsupported
 
-_FOREIGN = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "citations", "cache_control"})
+_FOREIGN = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "citations", "cache_control", "extra_content", "images"})
 """What other vendors' messages and tools have besides OpenAI's fields."""
+
+_INSIDE: Mapping[str, tuple[str, str]] = {
+    "content": ("cache_control", "OpenAI caches by itself"), "tool_calls": ("extra_content", "it means something to another vendor only")}
+"""The same of what messages have lists of."""
 
 _DEFAULTS: Mapping[str, Any] = {
     "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False, "top_logprobs": 0, "logit_bias": {}}
@@ -75,11 +79,10 @@ def _foreign_in(item: Any, where: str) -> Iterator[Unsupported]:
     for name in item:
         if name in _FOREIGN:
             yield Unsupported(f"{where}.{name}", "it means something to another vendor only", hint=True)
-    content = item.get("content")
-    if type(content) is list:
-        for number, part in enumerate(content):
-            if isinstance(part, Mapping) and "cache_control" in part:
-                yield Unsupported(f"{where}.content[{number}].cache_control", "OpenAI caches by itself", hint=True)
+    for name, (foreign, reason) in _INSIDE.items():
+        for number, part in enumerate(_list(item.get(name))):
+            if isinstance(part, Mapping) and foreign in part:
+                yield Unsupported(f"{where}.{name}[{number}].{foreign}", reason, hint=True)
 
 
 def _without_foreign(items: Any) -> list[Any] | None:
@@ -91,14 +94,14 @@ def _without_foreign(items: Any) -> list[Any] | None:
 def _clean(item: Any) -> Any:
     if not isinstance(item, Mapping):
         return item
-    content = item.get("content")
-    parts = content
-    if type(content) is list and any(isinstance(each, Mapping) and "cache_control" in each for each in content):
-        parts = [_dropped(each, "cache_control") if isinstance(each, Mapping) else each for each in content]
-    if parts is content and not any(name in _FOREIGN for name in item):
+    changed: dict[str, Any] = {}
+    for name, (foreign, _) in _INSIDE.items():
+        parts = _list(item.get(name))
+        if any(isinstance(each, Mapping) and foreign in each for each in parts):
+            changed[name] = [_dropped(each, foreign) if isinstance(each, Mapping) else each for each in parts]
+    if not changed and not any(name in _FOREIGN for name in item):
         return item
-    clean = {name: value for name, value in item.items() if name not in _FOREIGN}
-    return {**clean, "content": parts} if parts is not content else clean
+    return {**{name: value for name, value in item.items() if name not in _FOREIGN}, **changed}
 
 
 def _dropped(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -35,6 +35,15 @@ def test_an_ordinary_request_is_passed_on_as_it_is() -> None:
     assert accepted(body, "gpt-4o") is body
 
 
+def test_signatures_of_another_vendors_calls_do_not_reach_openai() -> None:
+    """A conversation with tools that Gemini began goes on here."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    signed = {**call, "extra_content": {"google": {"thought_signature": "c2ln"}}}
+    body = {**ASKED, "messages": [{"role": "assistant", "content": None, "tool_calls": [signed, call], "images": []}]}
+    assert params(body, "gpt-4o") == [("messages[0].images", True), ("messages[0].tool_calls[0].extra_content", True)]
+    assert accepted(body, "gpt-4o") == {**ASKED, "messages": [{"role": "assistant", "content": None, "tool_calls": [call, call]}]}
+
+
 def test_metadata_goes_only_with_what_is_stored() -> None:
     """OpenAI answers 400 to metadata without ``store``."""
     body = {**ASKED, "metadata": {"team": "billing"}}
