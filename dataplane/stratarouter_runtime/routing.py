@@ -8,7 +8,7 @@ than a moment; whoever cannot be routed gets a decision without a route and a re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from .bridge.decisions import normalise
@@ -115,6 +115,6 @@ def user_text(request: ChatRequest) -> str:
 
 def _text(content: object) -> str:
     if isinstance(content, list | tuple):
-        texts = (part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text")
+        texts = (part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text")
         return "\n".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
