@@ -137,7 +137,7 @@ FULL_RUNTIME: Document = {
         "enabled": False, "backend": "redis", "redis": {"urlSecretRef": {"name": "redis", "key": "url"}}, "scope": "shared",
         "ttlSeconds": 60, "maxEntries": 1000, "maxTemperature": 0.5, "similarityThreshold": 0.97,
         "embedder": {"type": "pool", "pool": "chat", "model": "embed", "similarityThreshold": 0.96}},
-    "batch": {"enabled": False, "windowMs": 20, "similarityThreshold": 0.99},
+    "batch": {"enabled": False, "windowMs": 20, "maxSize": 16, "similarityThreshold": 0.99},
     "observability": {
         "metrics": False, "serviceMonitor": {"enabled": False, "interval": "30s", "labels": {"release": "prometheus"}},
         "tracing": {"enabled": True, "otlpEndpoint": "http://otel:4318/v1/traces", "protocol": "http", "samplePercent": 12.5},

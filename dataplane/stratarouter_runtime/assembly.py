@@ -22,6 +22,7 @@ from .cache import derive_key, open_cache, open_minilm, same_question
 from .config import ConfigError, Provider, Secrets, Snapshot, text
 from .core import Router
 from .engine import Engine, Health
+from .gathering import EmbeddingCalls
 from .model.cache import Cache, CacheKey, Embedder, Miss
 from .model.plan import Plan
 from .model.provider import ExecutionObserver
@@ -84,6 +85,7 @@ class Parts:
         self.state = state
         self.shared = shared
         self.renewed_credentials = renewed
+        self.embeddings = EmbeddingCalls(engine, snapshot.runtime.batch)
         self.near_calls, self.near_streams = _near(snapshot), _near(snapshot)
         self._users = 0
         self._unused = asyncio.Event()

@@ -130,6 +130,7 @@ class Runtime:
             if outcome is None:  # pragma: no cover - what is no hit has been answered
                 raise RuntimeError("no answer")
             execution.stages["upstream"] = answer.upstream
+            execution.gathered = answer.gathered
             self._book(execution, outcome)
             began = self._clock()
             if joined:

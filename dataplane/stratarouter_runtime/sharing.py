@@ -44,10 +44,14 @@ class Ask:
     @property
     def shared(self) -> CacheKey | None:
         """The key under which others may ask the same; None where this request is alone."""
+        return self.key if isinstance(self.key, CacheKey) and self.parts.snapshot.runtime.batch.enabled and not self.own else None
+
+    @property
+    def own(self) -> bool:
+        """Whether it asks for something that others have not asked for."""
         directives, control = self.directives, self.directives.cache
-        own = (directives.timeout is not None or directives.similarity_threshold is not None or directives.vector is not None
-               or control.no_cache or control.only_if_cached or control.max_age is not None)
-        return self.key if isinstance(self.key, CacheKey) and self.parts.snapshot.runtime.batch.enabled and not own else None
+        return (directives.timeout is not None or directives.similarity_threshold is not None or directives.vector is not None
+                or control.no_cache or control.only_if_cached or control.no_store or control.max_age is not None)
 
     def admits(self, found: Hit | Miss | None, source: Outcome[Any] | OpenStream | None) -> bool:
         """Whether this request's policy lets it take what answered another."""
@@ -61,7 +65,8 @@ class Answer:
     """What answered: an entry of the cache (``found``), or a provider. ``near``: the exact key of the call that was asked almost the same.
 
     ``vector`` is the question's, where it was computed; ``kept`` whether somebody has stored the answer; ``since`` the cache's
-    moment when the call began, whoever joined it later; ``cache`` and ``upstream`` are seconds.
+    moment when the call began, whoever joined it later; ``cache`` and ``upstream`` are seconds; ``gathered`` is how many
+    requests the call answered together (embeddings).
     """
 
     found: Hit | Miss | None
@@ -72,6 +77,7 @@ class Answer:
     since: str = ""
     cache: float = 0.0
     upstream: float = 0.0
+    gathered: int = 1
 
 
 @dataclass(slots=True)
@@ -218,9 +224,10 @@ class Sharing:
         if isinstance(answer.found, Hit):
             return answer
         began = self._clock()
-        engine, plan = ask.parts.engine, ask.plan
-        call = engine.embed if plan.family == "embeddings" else engine.complete
-        answer.outcome = await call(plan, ask.deadline, ask.tried)
+        if ask.plan.family == "embeddings":
+            answer.outcome, answer.gathered = await ask.parts.embeddings.call(ask.plan, ask.deadline, ask.tried, own=ask.own)
+        else:
+            answer.outcome = await ask.parts.engine.complete(ask.plan, ask.deadline, ask.tried)
         answer.upstream = self._clock() - began
         return answer
 

@@ -363,6 +363,20 @@ async def calls_for_the_similar(world: World) -> int:
     return await calls_for_two(world, f"How do I open the {'z' * world.asked} box?", f"How can I open the {'z' * world.asked} box?")
 
 
+async def calls_for_texts(world: World) -> int:
+    """How many calls the vendor gets of five texts at once."""
+    world.vendor.script.fail("slow_headers", delay=None)
+    before = world.vendor.record.total
+    world.asked += 1
+    asked = [asyncio.create_task(world.pod.embed(f"text {world.asked} {number}")) for number in range(5)]
+    await until(lambda: world.vendor.record.total > before and world.pod.server.drain.in_flight + sum(each.done() for each in asked) == 5)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    world.vendor.release()
+    await asyncio.gather(*asked)
+    return world.vendor.record.total - before
+
+
 # --- settings -----------------------------------------------------------------------------------------------------
 def rt(**spec: Any) -> dict[str, Any]:
     return {"runtime": spec}
@@ -487,6 +501,7 @@ PROBES: dict[str, Probe] = {
     # batch
     "RuntimeConfig.batch.enabled": Probe(cached(), {"runtime": {**EXACT, "batch": {"enabled": False}}}, calls_for_the_same, 1, 2),
     "RuntimeConfig.batch.windowMs": Probe(near(), near(windowMs=0), calls_for_the_similar, 1, 2),
+    "RuntimeConfig.batch.maxSize": Probe(rt(batch={"maxSize": 32}), rt(batch={"maxSize": 2}), calls_for_texts, 2, 3),
     "RuntimeConfig.batch.similarityThreshold": Probe(near(), near(similarityThreshold=1), calls_for_the_similar, 1, 2),
     # state
     "RuntimeConfig.state.backend": Probe(state(backend="memory"), state(backend="postgresql"), recorded, 200, 503),

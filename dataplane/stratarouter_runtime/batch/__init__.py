@@ -7,7 +7,8 @@ right to the same answer, which the cache's key says (partition, tenant and all)
 from __future__ import annotations
 
 from .flights import Flight, Flights, until
+from .gather import Gatherer
 from .near import NearFlights
 from .streams import Reader, SharedStream, SharedStreams
 
-__all__ = ["Flight", "Flights", "NearFlights", "Reader", "SharedStream", "SharedStreams", "until"]
+__all__ = ["Flight", "Flights", "Gatherer", "NearFlights", "Reader", "SharedStream", "SharedStreams", "until"]

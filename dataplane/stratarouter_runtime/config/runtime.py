@@ -257,8 +257,12 @@ class BatchConfig(Contract):
     window_ms: Annotated[
         int,
         hot("Milliseconds after a call's start in which requests that ask almost the same (`similarityThreshold`, and the cache's "
-            "guard) may join it. Default 50. No request ever waits for it; 0 switches it off."),
+            "guard) may join it. Default 50. No chat request ever waits for it; requests for embeddings wait up to this long, and only while "
+            "others are under way, to travel in one call. 0 switches both off."),
         Field(ge=0, le=10_000)] = 50
+    max_size: Annotated[
+        int, hot("Inputs gathered into one embeddings call, of one tenant's requests with the same parameters. Default 32."),
+        Field(ge=1, le=2_048)] = 32
     similarity_threshold: Annotated[
         Threshold, hot("Cosine from which a request is nearly the same as one in flight. Default 0.98.")] = 0.98
 

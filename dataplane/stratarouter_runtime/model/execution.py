@@ -29,7 +29,8 @@ class Execution:
     ``id`` names the execution, ``request_id`` the caller's request (theirs where they sent one). ``cached`` is the
     cache's verdict (None where it was not asked), ``stored`` whether the answer goes into it. ``cost`` is in US
     dollars, None where unknown; ``saved`` is what a hit, or a call that another request had made, did not cost. ``joined``
-    says whether that other request was the same or nearly.
+    says whether that other request was the same or nearly. ``gathered`` is how many requests for embeddings one call answered,
+    each with inputs of its own.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Execution:
     cached: Hit | Miss | None = None
     stored: bool = False
     joined: Literal["", "identical", "near"] = ""
+    gathered: int = 1
     candidate: Candidate | None = None
     attempts: tuple[Attempt, ...] = ()
     model: str = ""

@@ -237,6 +237,8 @@ class RequestScope:
         elif isinstance(execution.cached, Miss) and execution.cached.reason not in NOT_LOOKED_UP:
             metrics.cache_miss(execution.cached.reason, route)
 
+        if execution.gathered > 1:
+            metrics.gathered(route)
         if execution.joined:
             metrics.coalesced(execution.joined, route)
             if execution.saved:

@@ -61,6 +61,7 @@ class Metrics:
         self._cache_misses = families.simple(names.CACHE_MISSES)
         self._cache_size = families.single(names.CACHE_SIZE)
         self._cache_entries = families.single(names.CACHE_ENTRIES)
+        self._gathered = families.simple(names.GATHERED)
         self._coalesced = families.simple(names.COALESCED)
         self._routings = families.simple(names.ROUTINGS)
         self._feedback = families.simple(names.FEEDBACK)
@@ -181,6 +182,10 @@ class Metrics:
     def coalesced(self, likeness: str, route: str) -> None:
         """Another request's call answered this one too."""
         self._coalesced.child(likeness, route).add()
+
+    def gathered(self, route: str) -> None:
+        """A request for embeddings travelled together with others."""
+        self._gathered.child(route).add()
 
     def cache_size(self, entries: int, size: int) -> None:
         """What the cache holds; ``size`` in bytes."""

@@ -143,6 +143,7 @@ ROUTINGS = _counter(
     "routings_total", "Requests that the pod routed by itself: `matched` a route; `below_threshold`; or `undecided`, because there was no "
     "text, no index yet, or no vector in time.", ROUTING)
 FEEDBACK = _counter("feedback_total", "What callers said of answers (`POST /v1/feedback`).", VERDICT, ROUTE, MODEL)
+GATHERED = _counter("gathered_requests_total", "Requests for embeddings that travelled to a vendor in one call with others.", ROUTE)
 POLICY_VIOLATIONS = _counter("policy_violations_total", "Violations of a route's policy.", RULE, EFFECT, ROUTE)
 COST = _counter("cost_usd_total", "US dollars spent, by the configured prices.", PROVIDER)
 COST_SAVED = _counter("cost_saved_usd_total", "US dollars not spent.", SAVING)

@@ -83,6 +83,45 @@ async def test_embeddings_are_shared_too(pod: Pod, vendor: FakeVendor) -> None:
     assert answers[0].json["data"] == answers[1].json["data"] == answers[2].json["data"] != answers[3].json["data"]
 
 
+async def test_embeddings_travel_together(pod: Pod, vendor: FakeVendor) -> None:
+    """While one call is under way: 40 texts in two more, each with its own vector and its share of the tokens."""
+    texts = [f"Text {'long ' * (number % 3)}{number}" for number in range(40)]
+    _, *answers = await together(pod, vendor, pod.embed("first"), *(pod.embed(text) for text in texts))
+    assert vendor.record.total == 3
+    gathered = [received.json["input"] for received in list(vendor.record.requests)[1:]]
+    assert sorted(text for each in gathered for text in each) == sorted(texts)
+    billed = await pod.figure("stratarouter_runtime_tokens_used_total", type="input")
+    assert sum(answer.json["usage"]["prompt_tokens"] for answer in answers) + 1 == billed
+    assert await pod.figure("stratarouter_runtime_gathered_requests_total") == 40
+    alone = [await pod.embed(text, headers={"Cache-Control": "no-store"}) for text in texts[:3]]
+    assert [answer.json["data"] for answer in answers[:3]] == [answer.json["data"] for answer in alone]
+
+
+async def test_a_refused_batch_is_asked_for_one_by_one(pod: Pod, vendor: FakeVendor) -> None:
+    """One bad input must not fail the others."""
+    vendor.script.fail("slow_headers", delay=None)
+    first = asyncio.create_task(pod.embed("first"))
+    await until(lambda: vendor.record.total == 1)
+    vendor.script.fail("http_400")
+    rest = [asyncio.create_task(pod.embed(text)) for text in ("a", "b", "c")]
+    await until(lambda: vendor.record.total == 5)
+    vendor.release()
+    assert {(await each).status for each in (first, *rest)} == {200}
+    assert [len(received.json["input"]) for received in list(vendor.record.requests)[1:2]] == [3]
+
+
+async def test_tenants_embeddings_do_not_travel_together(tmp_path: Path, vendor: FakeVendor) -> None:
+    """Nor those with other parameters, or with token arrays."""
+    documents = [*resources(runtime(auth={"apiKeysSecretRef": {"name": "keys"}}), vendor), secret("keys", acme="key-a", globex="key-b")]
+    async with running(tmp_path, *documents) as pod:
+        one, other = {"Authorization": "Bearer key-a"}, {"Authorization": "Bearer key-b"}
+        asked = [pod.embed("a", headers=one), pod.embed("b", headers=other), pod.embed("c", headers=one, dimensions=4),
+                 pod.embed([[1, 2]], headers=one)]
+        answers = await together(pod, vendor, *asked)
+        assert {answer.status for answer in answers} == {200}
+        assert vendor.record.total == 4
+
+
 async def test_what_differs_is_not_shared(pod: Pod, vendor: FakeVendor) -> None:
     """Another question, model, parameter or history, and what must not be cached or must be fresh."""
     asked = [pod.chat(), pod.chat("Where is my parcel?"), pod.chat(model="gpt-4o-mini"), pod.chat(max_tokens=5), pod.chat(temperature=1.5),

@@ -44,6 +44,8 @@ RUNTIME: list[tuple[str, Any, str]] = [
     ("cache.embedder", {"type": "pool"}, "spec.cache.embedder: pool and model are required for type pool"),
     ("cache.embedder", {"type": "pool", "pool": "chat"}, "spec.cache.embedder: pool and model are required for type pool"),
     ("batch.windowMs", 10_001, "spec.batch.windowMs: Input should be less than or equal to 10000"),
+    ("batch.maxSize", 0, "spec.batch.maxSize: Input should be greater than or equal to 1"),
+    ("batch.maxSize", 2_049, "spec.batch.maxSize: Input should be less than or equal to 2048"),
     ("batch.similarityThreshold", 0, "spec.batch.similarityThreshold: Input should be greater than 0"),
     ("state.backend", "redis", "spec.state.backend: Input should be 'none', 'memory' or 'postgresql'"),
     ("state.backend", "postgresql", "spec.state: dsnSecretRef is required for backend postgresql"),
