@@ -29,6 +29,10 @@ def plane(namespace: Namespace) -> DataPlane:
     ({"defaultRoute": None}, "a defaultRoute or at least one route is required"),
     ({"defaultRoute": {"pools": []}}, "spec.defaultRoute.pools"),
     ({"routes": [{"name": "auto", "pools": [{"name": "chat"}]}]}, "reserved"),
+    ({"cache": {"embedder": {"type": "none"}}, "routes": [{"name": "a", "utterances": ["x"], "pools": [{"name": "chat"}]}]},
+     "routes with utterances need an embedder"),
+    ({"routes": [{"name": f"a{number}", "utterances": ["x"] * 256, "pools": [{"name": "chat"}]} for number in range(9)]},
+     "routes have more than 2048 utterances in all"),
     ({"cache": {"ttl": 5}}, "spec.cache.ttl"),
     ({"observability": {"logLevel": "loud"}}, "spec.observability.logLevel"),
 ])

@@ -59,6 +59,10 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     ("spec.routes", [{"name": "auto", "pools": [{"name": "chat"}]}], "'default' and 'auto' are reserved"),
     ("spec.routes", [{"name": "a", "pools": [{"name": "chat"}]}] * 2, "spec.routes[1]"),
     ("spec.routes", [{"pools": [{"name": "chat"}]}], "spec.routes[0].name"),
+    ("spec.routes", [{"name": "a", "utterances": ["x"], "pools": [{"name": "chat"}]}], "routes with utterances need an embedder"),
+    ("spec", {"defaultRoute": {"pools": [{"name": "chat"}]}, "routes": [
+        {"name": f"a{number}", "utterances": ["x"] * 256, "pools": [{"name": "chat"}]} for number in range(9)]},
+     "routes have more than 2048 utterances in all"),
     ("spec.server.terminationGraceSeconds", 1, "spec.server.terminationGraceSeconds"),
 ])
 def test_a_bad_runtimeconfig_is_refused(kubectl: Kubectl, namespace: str, path: str, value: Any, named: str) -> None:
