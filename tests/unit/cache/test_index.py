@@ -249,7 +249,8 @@ def test_clearing_and_closing_leave_nothing():
 
 def test_its_own_thread_builds_and_can_be_stopped():
     """Without an executor it starts one; closing neither waits for nor keeps a build."""
-    index, vectors = VectorIndex(max_entries=1_000, max_bytes=10**9), unit_vectors(60)
+    index, vectors = VectorIndex(max_entries=1_000, max_bytes=10**9), unit_vectors(41)
+    # The last one starts the build: any later one might already take it over.
     fill(index, vectors)
     job = index._partitions["p"].job
     assert job.result(30) is not None
