@@ -182,7 +182,12 @@ if not TYPE_CHECKING:  # a type checker that saw it would take every name for on
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f".{home}", __name__), name)
+        try:
+            value = getattr(import_module(f".{home}", __name__), name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith(__name__):
+                raise
+            raise ImportError(f"{name} needs {error.name}: pip install 'stratarouter-runtime[runtime]'", name=error.name) from error
         globals()[name] = value
         return value
 

@@ -132,8 +132,7 @@ def nested(given: Mapping[str, Any], model: type[Contract]) -> dict[str, Any]:
         elif name not in FLAT and name not in URLS:
             raise _unknown(name, model)
     for keyword, path in FLAT.items():
-        # A field that this version's contract does not have has nothing to set.
-        if keyword in given and has(model, path):
+        if keyword in given:
             _put(spec, path, given[keyword], keyword)
     for backend in URLS.values():
         _refer(spec, backend)
@@ -145,7 +144,7 @@ def urls(given: Mapping[str, Any], model: Contract) -> dict[str, dict[str, bytes
     found: dict[str, dict[str, bytes]] = {}
     for keyword, backend in URLS.items():
         value = given.get(keyword)
-        if value is None or backend.block not in type(model).model_fields:
+        if value is None:
             continue
         reference = referred(model, backend)
         if reference is None:

@@ -175,7 +175,7 @@ class Door:
         telemetry = Telemetry(embedded=True)
         runtime = Runtime(telemetry.observer, core_router=self._core_router, dropped=telemetry.state_dropped)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(telemetry.running())
+            stack.push_async_callback(telemetry.aclose)
             stack.push_async_callback(runtime.aclose)
             running = _Running(runtime, telemetry, stack, version)
             await _apply(running, resources)

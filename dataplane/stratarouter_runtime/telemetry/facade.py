@@ -70,8 +70,12 @@ class Telemetry:
             try:
                 yield
             finally:
-                await asyncio.gather(*self._tasks)
-                await self.tracing.aclose()
+                await self.aclose()
+
+    async def aclose(self) -> None:
+        """Send the last spans (for a few seconds at most); for those who do not use ``running``."""
+        await asyncio.gather(*self._tasks)
+        await self.tracing.aclose()
 
     def configure(self, snapshot: Snapshot) -> asyncio.Task[None]:
         """Take over a snapshot. Await the task to know that its tracing is in force; one need not."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
@@ -216,20 +221,62 @@ async def test_a_first_use_that_is_cancelled_leaves_the_next_one_to_start(regist
     await bridge.aclose()
 
 
-def test_it_starts_anew_in_another_event_loop_once_its_own_is_closed() -> None:
-    """A script that calls ``asyncio.run`` for each question; kept open it could only have failed."""
-    async def ask(bridge: CoreRuntimeBridge) -> str:
-        async with FakeVendor() as vendor:
-            bridge._registry = alone(vendor)
-            try:
-                return (await bridge.execute("x", query="hello")).response
-            finally:
-                running = bridge._door._lazily.value
-                assert running is not None
-                await running.stack.aclose()
+def test_each_asyncio_run_starts_it_anew_and_closes_it() -> None:
+    """A script that never closes: its loop's end does, so that nothing is left open and what was to be recorded is."""
+    closed: list[object] = []
 
-    bridge = CoreRuntimeBridge(config())
-    assert asyncio.run(ask(bridge)) == asyncio.run(ask(bridge))
+    async def asking(bridge: CoreRuntimeBridge) -> tuple[str, object]:
+        result = await bridge.execute("x", query="hello")
+        async for event in bridge.stream("x", query="hello again"):
+            if isinstance(event, DeltaEvent):
+                break
+        running = bridge._door._lazily.value
+        assert running is not None
+        running.stack.callback(closed.append, running)
+        return result.response, running
+
+    with vendor_in_a_thread() as vendor:
+        bridge = CoreRuntimeBridge(config(), registry=alone(vendor))
+        (said, first), (again, second) = asyncio.run(asking(bridge)), asyncio.run(asking(bridge))
+        assert said == again
+        assert closed == [first, second]
+        assert first is not second
+        del bridge, first, second
+        gc.collect()
+
+
+async def test_a_bridge_that_is_dropped_closes_itself(vendor: FakeVendor) -> None:
+    """In a notebook, where a cell is run again."""
+    closed = asyncio.Event()
+    bridge = CoreRuntimeBridge(config(), registry=alone(vendor))
+    await bridge.execute("x", query="hello")
+    running = bridge._door._lazily.value
+    assert running is not None
+    running.stack.callback(closed.set)
+    del bridge, running
+    gc.collect()
+    await asyncio.wait_for(closed.wait(), 10)
+
+
+@contextmanager
+def vendor_in_a_thread() -> Iterator[FakeVendor]:
+    """A vendor that outlives the test's own event loops."""
+    started: Future[tuple[FakeVendor, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        async with FakeVendor() as vendor:
+            stop = asyncio.Event()
+            started.set_result((vendor, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    vendor, loop, stop = started.result(10)
+    try:
+        yield vendor
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
 
 
 async def test_another_event_loop_at_the_same_time_is_refused(registry: LLMClientRegistry) -> None:
@@ -368,3 +415,30 @@ async def test_the_apps_logging_stays_as_it_is(registry: LLMClientRegistry) -> N
             assert (root.level, list(root.handlers)) == before[:2]
     finally:
         ours.setLevel(before[2])
+
+
+async def test_an_apps_own_span_is_the_parent(vendor: FakeVendor) -> None:
+    """And reaches the vendor, whether or not the bridge traces."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("app")
+    async with CoreRuntimeBridge(config(), registry=alone(vendor)) as bridge:
+        with tracer.start_as_current_span("app's own") as span:
+            await bridge.execute("x", query="hello")
+        assert f"{span.get_span_context().trace_id:032x}" in vendor.record.last.headers["traceparent"]
+        await bridge.execute("x", query="without one")
+        assert "traceparent" not in vendor.record.last.headers
+    assert not isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
+async def test_a_judged_answer_is_counted_and_a_wrong_one_is_asked_again(registry: LLMClientRegistry) -> None:
+    """By its own tenant only."""
+    async with CoreRuntimeBridge(config(), registry=registry) as bridge:
+        result = await bridge.execute("x", query="hello", context={"tenant": "a"})
+        with pytest.raises(RequestError) as raised:
+            await bridge.feedback(result.execution_id, correct=False)
+        assert raised.value.reason == "ExecutionNotFound"
+        taken = await bridge.feedback(result.execution_id, correct=False, context={"tenant": "a"})
+        assert (taken.counted, taken.evicted) == (True, True)
+        assert not (await bridge.execute("x", query="hello", context={"tenant": "a"})).cache_hit

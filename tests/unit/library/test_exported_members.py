@@ -62,6 +62,14 @@ def test_asking_for_plain_values_loads_nothing_heavy(program: str) -> None:
     assert done.stdout.strip() == ""
 
 
+def test_a_missing_extra_is_named() -> None:
+    """Whoever installed the bare package hears what to install."""
+    program = ("import sys\nsys.modules['aiohttp'] = None\nfrom stratarouter_runtime import RuntimeConfig\n"
+               "try:\n    from stratarouter_runtime import CoreRuntimeBridge\nexcept ImportError as error:\n    print(error)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "CoreRuntimeBridge needs aiohttp: pip install 'stratarouter-runtime[runtime]'"
+
+
 def test_a_bridge_without_a_local_model_loads_none() -> None:
     """Nor a vendor's SDK, Redis or PostgreSQL."""
     program = ("from stratarouter_runtime import *\nimport sys\n"
