@@ -11,6 +11,7 @@ why:
 - ``metadata``, ``store``: what the vendor keeps about the call.
 - ``service_tier``: how fast and at what price.
 - what the plan had to drop with the caller's leave is named in it: who did not give that leave must not get the answer.
+- a request of Anthropic's Messages API is part of the key as it came, beside its canonical form: it may say more.
 - ``encoding_format`` stays in for embeddings: there it changes the bytes that are stored.
 
 Invariants: pure; equal keys mean that the same answer is right; a partition holds only what could answer each other:
@@ -29,7 +30,7 @@ import orjson
 
 from stratarouter_runtime.model.cache import CacheKey, Miss
 from stratarouter_runtime.model.plan import CacheTerms, Plan
-from stratarouter_runtime.model.request import ChatRequest
+from stratarouter_runtime.model.request import ChatRequest, Request
 
 VERSION = "1"
 """Changes when the same request would get another key; entries of the old one are then never found."""
@@ -38,7 +39,7 @@ LEFT_OUT = frozenset({
     "model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "metadata", "store", "service_tier"})
 
-_DROPPED = "strata:dropped"
+_DROPPED, _NATIVE = "strata:dropped", "strata:native"
 
 MAX_TEXT = 4_000
 """Characters; longer questions use the exact tier only."""
@@ -78,11 +79,30 @@ def _key(plan: Plan, terms: CacheTerms, embedder: str, body: dict[str, Any], *, 
     around = body
     if text is not None:
         # The question itself is what the semantic tier compares; everything around it must be the same.
-        *history, last = body["messages"]
-        around = {**body, "messages": [*history, {**last, "content": None}]}
+        around = _without_question(body)
+    own = _native(plan.request, questioned=text is not None)
+    if own is not None:
+        around = {**around, _NATIVE: own}
     partition = _sha256([VERSION, terms.scope, plan.tenant, plan.family, primary.pool, primary.model, embedder, around])
     return CacheKey(scope=terms.scope, partition=partition, exact=_sha256([partition, text]), family=plan.family,
                     tenant=plan.tenant, route=plan.route, model=primary.model, text=text, exact_only=why)
+
+
+def _without_question(body: Mapping[str, Any]) -> dict[str, Any]:
+    *history, last = body["messages"]
+    return {**body, "messages": [*history, {**last, "content": None}]}
+
+
+def _native(request: Request, *, questioned: bool) -> list[Any] | None:
+    """A request in another dialect as it came, which may say more than its canonical form: two of them are the same only as a whole.
+
+    The canonical form tells what was asked last; here is everything around it.
+    """
+    native = request.native if isinstance(request, ChatRequest) else None
+    if native is None or native.dialect != "anthropic":
+        return None
+    body = {name: value for name, value in native.body.items() if name not in LEFT_OUT}
+    return [native.dialect, dict(native.headers), _without_question(body) if questioned else body]
 
 
 def _dropped(plan: Plan) -> list[str]:

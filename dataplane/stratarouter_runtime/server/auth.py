@@ -112,11 +112,11 @@ class Authenticator:
 
 
 def presented_key(headers: Mapping[str, str]) -> str:
-    """The key a caller sent, as OpenAI's SDKs do (``Authorization: Bearer``) or as Azure's (``api-key``); else empty."""
+    """The key a caller sent, as OpenAI's SDKs do (``Authorization: Bearer``), Azure's (``api-key``) or Anthropic's (``x-api-key``)."""
     scheme, _, value = headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
-    return headers.get("api-key", "").strip()
+    return (headers.get("x-api-key") or headers.get("api-key", "")).strip()
 
 
 def _unauthorized(message: str) -> RequestError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from aiohttp import HttpVersion11, web
@@ -52,6 +52,7 @@ class Exchange:
         self.door = door
         self.request = request
         self.execution = execution
+        self._dialect = door.dialect_of(execution.request_id)
         self.events: EventStream | None = None
         self._unread = False
         """Whether the rest of the request will not be read: then its connection ends with the reply."""
@@ -92,8 +93,8 @@ class Exchange:
 
     async def json(self, body: bytes, status: int = 200, extra: dict[str, str] | None = None) -> web.Response:
         """Send a whole reply, and wait until it is out so that a client that stops reading is noticed."""
-        response = web.Response(body=body, status=status, headers=extra or headers.of(self.execution),
-                                content_type="application/json")
+        told = {**(extra or headers.of(self.execution)), **self.door.headers(self.execution.request_id)}
+        response = web.Response(body=body, status=status, headers=told, content_type="application/json")
         if self.door.drain.draining or self._unread:
             response.force_close()
         transport = self.request.transport
@@ -112,7 +113,8 @@ class Exchange:
     def open_events(self) -> EventStream:
         """Start a stream; nothing is sent yet."""
         keepalive = self.door.runtime.parts.snapshot.runtime.server.keepalive_seconds
-        self.events = EventStream(self.request, lambda: headers.of(self.execution), keepalive=keepalive,
+        own = self.door.headers(self.execution.request_id)
+        self.events = EventStream(self.request, lambda: {**headers.of(self.execution), **own}, keepalive=keepalive,
                                   close=self.door.drain.draining)
         return self.events
 
@@ -150,8 +152,8 @@ class Exchange:
         if events is None or events.response is None:
             if events is not None:
                 events.close()
-            return await self.json(self.door.dialect.error_body(error), error.status, headers.of_error(self.execution, error))
-        await self.taken(events.send(self.door.dialect.error_frame(error)))
+            return await self.json(self._dialect.error_body(error), error.status, headers.of_error(self.execution, error))
+        await self.taken(events.send(self._dialect.error_frame(error)))
         await self.taken(events.end())
         return events.response
 
@@ -168,6 +170,14 @@ class Door:
         self.telemetry = telemetry
         self.drain = drain
         self.dialect = dialect
+
+    def dialect_of(self, request_id: str) -> Dialect:  # noqa: ARG002 (for APIs whose errors name it)
+        """How errors of one request are written."""
+        return self.dialect
+
+    def headers(self, request_id: str) -> Mapping[str, str]:  # noqa: ARG002 (for APIs that have a name of their own for it)
+        """Headers of every reply that only this API has."""
+        return {}
 
     def handler(self, serve: Serve, operation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """An aiohttp handler around the part that is the API's own."""

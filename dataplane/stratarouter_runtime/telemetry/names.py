@@ -280,6 +280,8 @@ class Operation:
 
 OPERATIONS = {
     "chat": Operation("POST", "/v1/chat/completions", "chat"),
+    "messages": Operation("POST", "/v1/messages", "chat"),
+    "count-tokens": Operation("POST", "/v1/messages/count_tokens"),
     "embeddings": Operation("POST", "/v1/embeddings", "embeddings"),
     "models": Operation("GET", "/v1/models"),
     "execute": Operation("POST", "/v1/execute", "chat"),

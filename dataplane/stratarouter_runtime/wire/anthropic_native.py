@@ -13,6 +13,8 @@ import orjson
 
 from stratarouter_runtime.model.request import ChatRequest
 
+from .anthropic_sealed import is_sealed, unsigned
+
 _CARRIED = frozenset({"messages", "max_tokens", "max_completion_tokens", "metadata"})
 """Metadata of routes and contexts stays here: Anthropic keeps none."""
 
@@ -22,13 +24,23 @@ def upstream(request: ChatRequest, *, model: str, stream: bool) -> bytes | None:
     own = request.asked_in("anthropic")
     if own is None or request.native is None:
         return None
-    body = {**own, "model": model}
+    body = {**own, "model": model, "messages": _without_foreign(own["messages"])}
     if not _carried_over(request.native.translated, request.body, body):
         return None
     body.pop("stream", None)
     if stream:
         body["stream"] = True
     return orjson.dumps(body)
+
+
+def _without_foreign(messages: list[Any]) -> list[Any]:
+    """Without what earlier turns had from other vendors: thinking that Anthropic did not sign, and what we sealed."""
+    return [_clean(message) if message["role"] == "assistant" and isinstance(message["content"], list) else message for message in messages]
+
+
+def _clean(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    kept = [block for block in message["content"] if not is_sealed(block) and not unsigned(block)]
+    return message if len(kept) == len(message["content"]) else {**message, "content": kept}
 
 
 def _carried_over(before: Mapping[str, Any], after: Mapping[str, Any], body: dict[str, Any]) -> bool:

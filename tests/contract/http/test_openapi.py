@@ -138,6 +138,11 @@ def events(answer: Answer, *, typed: bool) -> list[Any]:
 TOOLS = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}]
 
 CALLS: list[tuple[str, Document, str, int]] = [
+    ("/v1/messages", {"model": "gpt-4o", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}, "", 200),
+    ("/v1/messages", {"model": "gpt-4o", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "stream": True}, "", 200),
+    ("/v1/messages", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}, "", 400),
+    ("/v1/messages", {"model": "nobody", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}, "", 404),
+    ("/v1/messages/count_tokens", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}, "", 200),
     ("/v1/chat/completions", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}, "", 200),
     ("/v1/chat/completions", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "tools": TOOLS}, "", 200),
     ("/v1/chat/completions", {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "stream": True,

@@ -56,7 +56,7 @@ def test_the_tenant_is_the_secrets_key() -> None:
 
 
 @pytest.mark.parametrize(("headers", "key"), [
-    ({"Authorization": "Bearer sk-1"}, "sk-1"), ({"authorization": "bearer  sk-1 "}, "sk-1"), ({"api-key": "sk-1"}, "sk-1"),
+    ({"Authorization": "Bearer sk-1"}, "sk-1"), ({"authorization": "bearer  sk-1 "}, "sk-1"), ({"api-key": "sk-1"}, "sk-1"), ({"x-api-key": "sk-1"}, "sk-1"),
     ({"Authorization": "Basic sk-1"}, ""), ({"Authorization": "sk-1"}, ""), ({"Authorization": "Bearer"}, ""), ({}, ""),
     ({"Authorization": "Bearer sk-1", "api-key": "sk-2"}, "sk-1"), ({"Authorization": "Basic x", "api-key": "sk-2"}, "sk-2")])
 def test_a_key_is_sent_as_openais_or_azures_sdk_sends_it(headers: dict[str, str], key: str) -> None:

@@ -12,6 +12,7 @@ SECURITY: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer",
                "description": "An API key of a tenant, as OpenAI's SDKs send it. Not asked for where the configuration has no `auth`."},
     "apiKey": {"type": "apiKey", "in": "header", "name": "api-key", "description": "The same key, as Azure's SDKs send it."},
+    "xApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key, as Anthropic's SDKs send it."},
 }
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from stratarouter_runtime._version import __version__
 
-from . import about, common, execute, feedback, openai
+from . import about, anthropic, common, execute, feedback, openai
 from .operation import Operation, Schema, ref
 
-APIS: tuple[ModuleType, ...] = (openai, execute, feedback, about)
+APIS: tuple[ModuleType, ...] = (openai, anthropic, execute, feedback, about)
 """Each API's module, in the order of the page."""
 
 _ABOUT = """Routed LLM requests, executed reliably: ordered candidates under one deadline and one budget of attempts, an exact and \
