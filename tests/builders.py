@@ -170,7 +170,7 @@ FULL_POOL: Document = {
         "models": [
             {"name": "gpt-4o", "upstreamName": "gpt-4o-2024-11-20", "capabilities": ["chat"], "contextTokens": 128000, "maxOutputTokens": 4096,
              "embeddingSpace": "space",
-             "price": {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00"}},
+             "price": {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00", "cachedInputPerMillionTokens": "1.25"}},
             {"name": "embed", "capabilities": ["embeddings"]}],
         "limits": {"maxConcurrentRequests": 8},
         "timeouts": {"connectMs": 100, "firstTokenMs": 200, "idleMs": 300, "totalMs": 400},

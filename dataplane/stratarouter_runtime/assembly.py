@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
 from .batch import NearFlights
+from .bridge import prices
 from .bridge.planner import Planner
 from .cache import derive_key, open_cache, open_minilm, same_question
 from .config import ConfigError, Provider, Secrets, Snapshot, text
@@ -147,6 +148,9 @@ class Assembler:
             cache = await self._cache(build, snapshot, secrets, embedder)
             routing = await self._routing(build, snapshot, embedder)
             state = await self._state(build, snapshot, secrets)
+            unpriced = prices.unpriced(provider for _, provider in snapshot.providers())
+            if unpriced:
+                await asyncio.to_thread(prices.look_up, unpriced)
         except BaseException:
             await build.undo()
             raise

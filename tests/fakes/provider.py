@@ -110,6 +110,8 @@ class ScriptedProvider:
         """What closing a stream takes."""
         self.read = 0
         """Batches asked for."""
+        self.usage: Usage | None = USAGE
+        """What whole answers tell of their tokens."""
 
     def then(self, *scripts: list[Step] | Step) -> None:
         """Add scripts."""
@@ -119,12 +121,12 @@ class ScriptedProvider:
         """Play a script; then a good answer."""
         await self._play(call)
         body = {"model": "vendor-model", "choices": [{"message": {"role": "assistant", "content": "hello"}}]}
-        return ChatResponse(raw=b"{}", body=body, model="vendor-model", finish_reason="stop", usage=USAGE)
+        return ChatResponse(raw=b"{}", body=body, model="vendor-model", finish_reason="stop", usage=self.usage)
 
     async def embed(self, request: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
         """Play a script; then a vector."""
         await self._play(call)
-        return EmbeddingsResponse(raw=b"{}", body={"data": []}, model=call.upstream_model, usage=USAGE)
+        return EmbeddingsResponse(raw=b"{}", body={"data": []}, model=call.upstream_model, usage=self.usage)
 
     async def stream(self, request: ChatRequest, call: Call) -> AsyncIterator[Batch]:
         """Play a script that yields batches; without one, a good stream."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from route_probes import ROUTE_PROBES
 from world import KEY, Observe, Probe, World
 
 from builders import pool, until
-from fakes.vendor import ALWAYS, FakeVendor
+from fakes.vendor import ALWAYS, FakeVendor, Reply
 from pod import served_by
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives
 
@@ -438,8 +439,8 @@ def spaces(space: str | None) -> dict[str, Any]:
             "second": {"models": [{"name": "text-embedding-3-small", "upstreamName": "text-embedding-3-large", **declared}]}}
 
 
-def priced(inputs: str, outputs: str) -> dict[str, Any]:
-    return {"models": [{"name": "gpt-4o", "price": {"inputPerMillionTokens": inputs, "outputPerMillionTokens": outputs}}]}
+def priced(inputs: str, outputs: str, **more: str) -> dict[str, Any]:
+    return {"models": [{"name": "gpt-4o", "price": {"inputPerMillionTokens": inputs, "outputPerMillionTokens": outputs, **more}}]}
 
 
 def timeouts(**fields: int) -> dict[str, Any]:
@@ -459,6 +460,14 @@ async def vertex_url(world: World) -> str:
     vertex = world.pod.server.runtime.parts.engine._providers["chat", "primary"]
     call = vertex.chat_call(ChatRequest({"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}]}), "gemini", stream=False)
     return str(call.url).partition("/projects/")[2].partition("/publishers/")[0]
+
+
+async def cached_cost(world: World) -> str | None:
+    """What five tokens cost that the vendor had cached, of a request of as many."""
+    world.vendor.script.say(Reply(text="x", cached=5))
+    answer = await world.ask()
+    cached = Decimal(answer.headers["x-strata-cost-usd"]) - Decimal(answer.json["usage"]["prompt_tokens"] - 5) / 1000
+    return format(cached.normalize(), "f")
 
 
 async def dear(world: World) -> bool:
@@ -603,6 +612,8 @@ PROBES: dict[str, Probe] = {
         priced("1", "1"), priced("1000", "1"), dear, False, True),
     "ProviderPool.providers[].models[].price.outputPerMillionTokens": Probe(
         priced("1", "1"), priced("1", "1000"), dear, False, True),
+    "ProviderPool.providers[].models[].price.cachedInputPerMillionTokens": Probe(
+        priced("1000", "0"), priced("1000", "0", cachedInputPerMillionTokens="0"), cached_cost, "0.005", "0"),
     "ProviderPool.providers[].limits.maxConcurrentRequests": Probe(
         {}, {"primary": {"limits": {"maxConcurrentRequests": 1}}}, second_of_two, "primary", "second"),
     "ProviderPool.providers[].timeouts.connectMs": Probe(

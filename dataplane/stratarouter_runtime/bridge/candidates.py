@@ -16,6 +16,8 @@ from stratarouter_runtime.config import TYPE_CAPABILITIES, AzureOpenAI, Capabili
 from stratarouter_runtime.model.plan import Candidate, Rate
 from stratarouter_runtime.model.request import Dialect, Family
 
+from . import prices
+
 _NEEDS: Mapping[Family, Capability] = {"chat": "chat", "embeddings": "embeddings"}
 _FREE = Rate(Decimal(0), Decimal(0))
 
@@ -78,13 +80,18 @@ def _draw(weight: int, random: Random) -> float:
 
 
 def _candidate(pool: str, provider: Provider, model: Model) -> Candidate:
-    rate = _FREE if provider.is_local else None
-    if model.price is not None:
-        rate = Rate(model.price.input_per_million_tokens, model.price.output_per_million_tokens)
     return Candidate(pool=pool, provider=provider.name, model=model.name, upstream_model=model.upstream,
-                     region=provider.region, embedding_space=model.embedding_space, rate=rate,
+                     region=provider.region, embedding_space=model.embedding_space, rate=_rate(provider, model),
                      capabilities=_capabilities(provider, model), context_tokens=model.context_tokens,
                      max_output_tokens=model.max_output_tokens, type=provider.type, dialects=_dialects(provider, model))
+
+
+def _rate(provider: Provider, model: Model) -> Rate | None:
+    """What the pool says, else nothing for a local model, else what the price list knows."""
+    price = model.price
+    if price is not None:
+        return Rate(price.input_per_million_tokens, price.output_per_million_tokens, price.cached_input_per_million_tokens)
+    return _FREE if provider.is_local else prices.rate_of(provider, model)
 
 
 def _dialects(provider: Provider, model: Model) -> frozenset[Dialect]:

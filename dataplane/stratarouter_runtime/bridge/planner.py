@@ -22,6 +22,7 @@ from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.plan import CacheTerms, Candidate, Plan
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives, Request
+from stratarouter_runtime.model.tokens import request_tokens
 from stratarouter_runtime.model.verdict import PolicyError, Verdict
 
 from .candidates import PoolCandidates
@@ -32,7 +33,6 @@ from .explanation import Explanation, Journal
 from .limits import answers, output_tokens
 from .losses import Carried, carried, refusal, tells
 from .policy import Facts, Judgement, Rules
-from .tokens import request_tokens
 from .vector import vector_for
 
 

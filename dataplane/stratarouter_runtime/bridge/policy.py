@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any
 
 from stratarouter_runtime.config.policy import Policy
-from stratarouter_runtime.model.plan import Candidate
+from stratarouter_runtime.model.plan import Candidate, Rate
 from stratarouter_runtime.model.verdict import Effect, Verdict
 
 from .limits import within
@@ -143,9 +143,10 @@ class Rules:
             return None
         affordable: int | None = None
         for candidate in kept:
-            if candidate.rate is None or not (price := _nanos(candidate.rate.output) * facts.answers):
+            rate = _rate(candidate, facts)
+            if rate is None or not (price := _nanos(rate.output) * facts.answers):
                 continue
-            most = (self._cap - facts.input_tokens() * _nanos(candidate.rate.input)) // price
+            most = (self._cap - facts.input_tokens() * _nanos(rate.input)) // price
             affordable = most if affordable is None else min(affordable, most)
         if affordable is None:
             return None
@@ -156,12 +157,19 @@ class Rules:
 
 def _least_cost(candidate: Candidate, facts: Facts) -> int | None:
     """What a request costs at least, and at most where its output is limited; None where the price is unknown."""
-    if candidate.rate is None:
+    rate = _rate(candidate, facts)
+    if rate is None:
         return None
-    cost = facts.input_tokens() * _nanos(candidate.rate.input)
+    cost = facts.input_tokens() * _nanos(rate.input)
     if facts.generates:
-        cost += (within(facts.output_tokens, candidate.max_output_tokens) or 1) * facts.answers * _nanos(candidate.rate.output)
+        cost += (within(facts.output_tokens, candidate.max_output_tokens) or 1) * facts.answers * _nanos(rate.output)
     return cost
+
+
+def _rate(candidate: Candidate, facts: Facts) -> Rate | None:
+    """The rate for an input of the estimated size."""
+    rate = candidate.rate
+    return rate.at(facts.input_tokens()) if rate is not None and rate.above else rate
 
 
 def _request_rules(policy: Policy) -> Iterator[tuple[str, _Rule]]:

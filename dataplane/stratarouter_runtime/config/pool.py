@@ -53,6 +53,9 @@ class Price(Contract):
 
     input_per_million_tokens: Annotated[Money, hot("US dollars per million input tokens.")]
     output_per_million_tokens: Annotated[Money, hot("US dollars per million output tokens. 0 for embeddings.")]
+    cached_input_per_million_tokens: Annotated[
+        Money | None,
+        hot("US dollars per million input tokens that the vendor read from its own prompt cache. Default: as other input.")] = None
 
 
 class Model(Contract):
@@ -85,8 +88,9 @@ class Model(Contract):
         Field(max_length=63, pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")] = None
     price: Annotated[
         Price | None,
-        hot("Price, for cost figures and for what the cache saves. Default: unknown (no cost is reported); local "
-            "models (`ollama`, `vllm`) cost 0.")] = None
+        hot("Price, for cost figures and for what the cache saves. Default: that of the price list in the package `genai-prices` for "
+            "the provider's type (or, for `openaicompatible`, its endpoint) and the vendor's name of the model; unknown (no cost is "
+            "reported) where it has none; local models (`ollama`, `vllm`) cost 0.")] = None
 
     @property
     def upstream(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random as randomness
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from stratarouter_runtime.model.errors import Phase
@@ -17,6 +18,7 @@ from stratarouter_runtime.model.provider import Call, ExecutionObserver, Provide
 from stratarouter_runtime.model.request import ChatRequest, EmbeddingsRequest
 from stratarouter_runtime.model.response import ChatResponse, EmbeddingsResponse, Response
 
+from . import usage as usages
 from .attempt import Running, departure, failure_in
 from .chain import Chain
 from .deadline import Deadline, loop_time
@@ -80,6 +82,8 @@ class Engine:
                     self._take(chain, running, error)
                     continue
                 finish = response.finish_reason if isinstance(response, ChatResponse) else None
+                if response.usage is None:
+                    response = replace(response, usage=usages.of_answer(plan, response))
                 running.succeeded(model=response.model, finish_reason=finish, usage=response.usage)
                 return Outcome(response, running.candidate, (*chain.attempts, running.record))
         finally:

@@ -13,22 +13,18 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
-import orjson
-
 from stratarouter_runtime.model.errors import Failure, Phase, ProviderError
 from stratarouter_runtime.model.plan import Attempt, Candidate, Plan
 from stratarouter_runtime.model.response import Batch, ChatEvent, EventKind, Usage
 from stratarouter_runtime.wire import openai_chat
 
+from . import usage as usages
 from .attempt import Running, departure, failure_in
 
 CLOSE_SECONDS = 1.0
 """A provider that takes longer to close a stream is not waited for."""
 MAX_HELD = 64
 """Events without content that are kept for the reader; a vendor may send pings for minutes."""
-CHARACTERS_PER_TOKEN = 4
-"""English prose, for the estimate where a stream ended before the vendor could tell its usage."""
-
 _CONTENT, _DONE = EventKind.CONTENT, EventKind.DONE
 
 _log = logging.getLogger(__name__)
@@ -37,11 +33,12 @@ _log = logging.getLogger(__name__)
 class Tally:
     """What a stream has said so far of itself."""
 
-    __slots__ = ("_pieces", "_reported", "_request", "done", "finish_reason", "model")
+    __slots__ = ("_characters", "_pieces", "_plan", "_reported", "done", "finish_reason", "model")
 
     def __init__(self, plan: Plan) -> None:
-        self._request = plan.request
+        self._plan = plan
         self._pieces = 0
+        self._characters = 0
         self._reported: Usage | None = None
         self.done = False
         self.model = ""
@@ -62,18 +59,17 @@ class Tally:
         for event in batch:
             if event.kind is not _CONTENT:
                 self._read(event)
-            elif self._pieces:
-                self._pieces += 1
-            else:
-                self._pieces = 1
+                continue
+            self._pieces += 1
+            self._characters += usages.characters_in(event.body)
+            if self._pieces == 1:
                 self._read(event)
 
     def estimate(self) -> Usage | None:
-        """What was used where the vendor had no chance to tell: vendors send about a token an event."""
-        if self._reported is not None or not self._pieces:
+        """What was used, also where the vendor did not tell, or had no chance to; None where nothing has come."""
+        if self._reported is not None or not (self._pieces or self.done):
             return self._reported
-        asked = len(orjson.dumps(self._request.body.get("messages", []))) // CHARACTERS_PER_TOKEN
-        return Usage(input=asked, output=self._pieces, estimated=True)
+        return usages.of_stream(self._plan, pieces=self._pieces, characters=self._characters)
 
     def _read(self, event: ChatEvent) -> None:
         body = event.body
@@ -217,7 +213,7 @@ class OpenStream:
     def _succeed(self) -> None:
         self._settled = True
         tally = self._tally
-        self._running.succeeded(model=tally.model, finish_reason=tally.finish_reason, usage=tally.usage)
+        self._running.succeeded(model=tally.model, finish_reason=tally.finish_reason, usage=tally.estimate())
 
     def _leave(self) -> None:
         if not self._settled:

@@ -19,15 +19,30 @@ _PER_MILLION = Decimal(1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """US dollars per million tokens."""
+    """US dollars per million tokens.
+
+    ``cached_input`` is for input that the vendor read from its cache, ``cache_write`` for what it wrote into it; None: as any other
+    input. ``above`` are the rates of all tokens for inputs of more than so many tokens, in ascending order.
+    """
 
     input: Decimal
     output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    above: tuple[tuple[int, Rate], ...] = ()
+
+    def at(self, input_tokens: int) -> Rate:
+        """The rate for an input of so many tokens."""
+        return next((rate for start, rate in reversed(self.above) if input_tokens > start), self)
 
     def cost(self, usage: Usage) -> Decimal:
         """What a usage costs, exact."""
-        read, written = usage.billed or (usage.input, usage.output)
-        return (self.input * read + self.output * written) / _PER_MILLION
+        rate = self.at(usage.input)
+        given, taken = usage.billed or (usage.input, usage.output)
+        cached = min(usage.cached, given) if rate.cached_input is not None else 0
+        stored = min(usage.stored, given - cached) if rate.cache_write is not None else 0
+        cost = rate.input * (given - cached - stored) + rate.output * taken
+        return (cost + (rate.cached_input or 0) * cached + (rate.cache_write or 0) * stored) / _PER_MILLION
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer. ``cached`` are input tokens the vendor read from its own prompt cache.
+    """Tokens of one answer. ``cached`` are input tokens the vendor read from its own prompt cache, ``stored`` those it wrote there.
 
     ``estimated`` where the vendor did not tell. ``billed`` are the input and output tokens that are charged for, where a
     vendor charges for other numbers than the model read and wrote.
@@ -21,6 +21,7 @@ class Usage:
     cached: int = 0
     estimated: bool = False
     billed: tuple[int, int] | None = None
+    stored: int = 0
 
     @property
     def total(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from stratarouter_runtime.model.plan import Candidate
 from stratarouter_runtime.model.request import ChatRequest, Request
 
-from . import anthropic_request, cohere_request, gemini_embeddings, gemini_request, openai_support
+from . import anthropic_request, cohere_request, gemini_embeddings, gemini_request, ollama_request, openai_support
 from .support import Unsupported
 
 Telling = Callable[[Mapping[str, Any]], Sequence[Unsupported]]
@@ -26,11 +26,13 @@ def texts_only(body: Mapping[str, Any]) -> list[Unsupported]:
 
 
 CHAT: Mapping[str, Telling] = {
-    "cohere": cohere_request.unsupported, "google": gemini_request.unsupported, "vertexai": gemini_request.unsupported}
+    "cohere": cohere_request.unsupported, "google": gemini_request.unsupported, "vertexai": gemini_request.unsupported,
+    "ollama": ollama_request.unsupported}
 """Of chat requests, by the provider's type."""
 
 EMBEDDINGS: Mapping[str, Telling] = {
-    "cohere": texts_only, "google": gemini_embeddings.unsupported, "vertexai": gemini_embeddings.unsupported}
+    "cohere": texts_only, "google": gemini_embeddings.unsupported, "vertexai": gemini_embeddings.unsupported,
+    "ollama": texts_only}
 """Of requests for embeddings."""
 
 BY_MODEL: Mapping[str, Callable[..., Sequence[Unsupported]]] = {

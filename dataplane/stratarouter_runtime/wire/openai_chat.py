@@ -137,8 +137,10 @@ def usage_of(body: Mapping[str, Any]) -> Usage | None:
     if not isinstance(prompt, int) and not isinstance(completion, int):
         return None
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return Usage(input=_count(prompt), output=_count(completion), cached=_count(cached), billed=_billed(usage.get("billed_units")))
+    if not isinstance(details, Mapping):
+        return Usage(input=_count(prompt), output=_count(completion), billed=_billed(usage.get("billed_units")))
+    return Usage(input=_count(prompt), output=_count(completion), cached=_count(details.get("cached_tokens")),
+                 billed=_billed(usage.get("billed_units")), stored=_count(details.get("cache_creation_tokens")))
 
 
 def _billed(units: Any) -> tuple[int, int] | None:

@@ -33,6 +33,8 @@ class Reply:
     tool_calls: tuple[tuple[str, str], ...] = ()
     """Pairs of a function's name and its arguments as a JSON string."""
     finish_reason: str | None = None
+    cached: int = 0
+    """Tokens of the request that the vendor had cached."""
 
     @property
     def finish(self) -> str:

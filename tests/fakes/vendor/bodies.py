@@ -107,7 +107,7 @@ def usage_of(answer: Answer) -> JsonObject:
     thought = sum(len(words(reply.reasoning or "")) for reply in answer.replies)
     return {
         "prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": sum(reply.cached for reply in answer.replies), "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": 0,
                                       "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}}
 

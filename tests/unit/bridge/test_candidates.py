@@ -114,8 +114,8 @@ def test_a_candidate_carries_what_the_engine_needs() -> None:
 
 
 @pytest.mark.parametrize(("kind", "rate"), [("ollama", Rate(Decimal(0), Decimal(0))), ("vllm", Rate(Decimal(0), Decimal(0))),
-                                            ("openai", None), ("openaicompatible", None)])
-def test_local_models_cost_nothing_and_others_are_unknown(kind: str, rate: Rate | None) -> None:
+                                            ("openai", Rate(Decimal("2.5"), Decimal(10), Decimal("1.25"))), ("openaicompatible", None)])
+def test_local_models_cost_nothing_and_others_what_the_list_says(kind: str, rate: Rate | None) -> None:
     """An unknown price is not a price of zero."""
     (found,) = candidates(provider("a", type=kind)).serve("chat", "gpt-4o", Random(0))
     assert found.rate == rate

@@ -8,10 +8,10 @@ import pytest
 
 from builders import Document, model, pool, provider, runtime, snapshot
 from stratarouter_runtime.bridge.planner import Planner
-from stratarouter_runtime.bridge.tokens import request_tokens
 from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.plan import Plan
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives, EmbeddingsRequest
+from stratarouter_runtime.model.tokens import request_tokens
 
 ALL = ["chat", "tools", "vision", "jsonSchema"]
 IMAGE = {"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}

@@ -11,10 +11,10 @@ import pytest
 
 from builders import Document, model, pool, provider, runtime, snapshot
 from stratarouter_runtime.bridge.planner import Planner
-from stratarouter_runtime.bridge.tokens import request_tokens
 from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.plan import Plan
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives, EmbeddingsRequest
+from stratarouter_runtime.model.tokens import request_tokens
 from stratarouter_runtime.model.verdict import PolicyError
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from builders import Document, model, pool, provider, runtime, snapshot
 from stratarouter_runtime.bridge.decisions import normalise, query_of
 from stratarouter_runtime.bridge.planner import Planner
-from stratarouter_runtime.bridge.tokens import request_tokens
 from stratarouter_runtime.model.decision import RoutingDecision
 from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.plan import Plan
 from stratarouter_runtime.model.request import Caller, ChatRequest, Directives
+from stratarouter_runtime.model.tokens import request_tokens
 from stratarouter_runtime.model.verdict import PolicyError
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -40,7 +40,7 @@ _MODEL = st.builds(
 _PROVIDER = st.builds(
     lambda models, region, kind, priority, weight: {"models": models, "region": region, "type": kind, "priority": priority, "weight": weight},
     st.lists(_MODEL, min_size=1, max_size=2, unique_by=lambda each: each["name"]), st.sampled_from(REGIONS),
-    st.sampled_from(["openaicompatible", "ollama"]), st.integers(0, 1), st.integers(0, 2))
+    st.sampled_from(["openaicompatible", "vllm"]), st.integers(0, 1), st.integers(0, 2))
 _POOL = st.builds(
     lambda providers, strategy: pool("chat", *({**provider(name), **fields} for name, fields in zip(PROVIDERS, providers, strict=False)),
                                      strategy=strategy),
@@ -133,7 +133,7 @@ def oracle_forbids(policy: Document, found: Document, served: Document, body: Do
         return True
     if "maxCostPerRequestUsd" not in policy:
         return False
-    price = served.get("price") or ({"inputPerMillionTokens": "0", "outputPerMillionTokens": "0"} if found["type"] == "ollama" else None)
+    price = served.get("price") or ({"inputPerMillionTokens": "0", "outputPerMillionTokens": "0"} if found["type"] == "vllm" else None)
     if price is None:
         return True
     output = max(body.get("max_tokens") or 0, body.get("max_completion_tokens") or 0) or 1

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratarouter_runtime.bridge.tokens import IMAGE, IMAGE_LOW, MESSAGE, REPLY, request_tokens, text_tokens
 from stratarouter_runtime.model.errors import RequestError
 from stratarouter_runtime.model.request import ChatRequest, EmbeddingsRequest
+from stratarouter_runtime.model.tokens import IMAGE, IMAGE_LOW, MESSAGE, REPLY, request_tokens, text_tokens
 
 
 @pytest.mark.parametrize(("text", "counted"), [
