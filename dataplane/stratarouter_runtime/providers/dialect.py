@@ -70,6 +70,11 @@ class DialectProvider(ABC):
         """The request as this vendor takes it for the call's model; all that follows sees only this."""
         return request
 
+    @staticmethod
+    def unstreamed(content_type: str) -> bool:
+        """Whether a reply to a request for a stream is a whole answer: one of JSON, of whatever kind."""
+        return content_type.endswith("json")
+
     @abstractmethod
     def chat_call(self, request: ChatRequest, model: str, *, stream: bool) -> Outgoing:
         """The call for a chat answer; raises ``ProviderError`` (``InvalidRequest``) for what the dialect cannot carry."""
@@ -121,7 +126,7 @@ class DialectProvider(ABC):
         outgoing = self.chat_call(request, call.upstream_model, stream=True)
         headers = {**_STREAM_HEADERS, **outgoing.headers, **call.headers, **await self.authorization(first)}
         async with self._upstream.open(outgoing.url, outgoing.body, headers, due=first) as response:
-            if _unstreamed(response.content_type):
+            if self.unstreamed(response.content_type):
                 yield await self._replayed(response, request, first)
                 return
             if response.content_type == "text/html":
@@ -171,11 +176,6 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 """Compression would hold events back."""
-
-
-def _unstreamed(content_type: str) -> bool:
-    """Whether a reply is one JSON value (newline-delimited JSON is a stream)."""
-    return content_type.endswith("json") and not content_type.endswith("ndjson")
 
 
 def _text(value: Any) -> str:

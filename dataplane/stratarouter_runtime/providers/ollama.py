@@ -45,6 +45,11 @@ class OllamaProvider(DialectProvider):
         """The message, and whether it speaks of a missing model."""
         return ollama_response.parse_error(raw)
 
+    @staticmethod
+    def unstreamed(content_type: str) -> bool:
+        """JSON, but not lines of it: those are Ollama's stream."""
+        return content_type.endswith("json") and not content_type.endswith("ndjson")
+
     def chat_call(self, request: ChatRequest, model: str, *, stream: bool) -> Outgoing:
         """The request in its dialect."""
         return Outgoing(self._chat_url, ollama_request.upstream_chat(request.body, model=model, stream=stream), _LINES if stream else {})

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from stratarouter_runtime.bridge.tokens import request_tokens
+from stratarouter_runtime.model.tokens import request_tokens
 from stratarouter_runtime.model.errors import RequestError, StrataError
 from stratarouter_runtime.model.request import ChatRequest
 from stratarouter_runtime.model.response import Batch, ChatResponse
