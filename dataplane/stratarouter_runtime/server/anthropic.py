@@ -14,10 +14,10 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from stratarouter_runtime.model.tokens import request_tokens
 from stratarouter_runtime.model.errors import RequestError, StrataError
 from stratarouter_runtime.model.request import ChatRequest
 from stratarouter_runtime.model.response import Batch, ChatResponse
+from stratarouter_runtime.model.tokens import request_tokens
 from stratarouter_runtime.reply import Reply
 from stratarouter_runtime.wire import anthropic_errors, anthropic_reply
 from stratarouter_runtime.wire.anthropic_events import MessageEvents
