@@ -41,6 +41,7 @@ class FakeAzure(FakeVendor):
         for path, serve in (("chat/completions", self._chat_of), ("embeddings", self._embeddings_of)):
             app.router.add_post(f"/openai/deployments/{{deployment}}/{path}", serve)
             app.router.add_post(f"/openai/v1/{path}", serve)
+        app.router.add_post("/openai/v1/responses", self._responses_of)
         return app
 
     async def _chat_of(self, request: web.Request) -> web.StreamResponse:
@@ -53,6 +54,10 @@ class FakeAzure(FakeVendor):
     async def _embeddings_of(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
         return await self._embeddings(request)
+
+    async def _responses_of(self, request: web.Request) -> web.StreamResponse:
+        self._check(request)
+        return await self._responses(request)
 
     def _check(self, request: web.Request) -> None:
         """The deployment in the path is the model, whatever the body says; the version must be one that exists."""

@@ -68,13 +68,15 @@ class AzureOpenAIProvider(OpenAIProvider):
     def chat_call(self, request: ChatRequest, model: str, *, stream: bool) -> Outgoing:
         """OpenAI's body; earlier versions are not asked for the usage of a stream."""
         outgoing = super().chat_call(request, model, stream=stream)
-        if not stream or self._version is None or self._version >= USAGE_SINCE:
+        if not stream or request.native is not None or self._version is None or self._version >= USAGE_SINCE:
             return outgoing
         body = {name: value for name, value in orjson.loads(outgoing.body).items() if name != "stream_options"}
         return Outgoing(outgoing.url, orjson.dumps(body), outgoing.headers)
 
     def decoder(self, request: ChatRequest) -> EventDecoder:
-        """A stream whose every event has a choice."""
+        """A stream whose every event has a choice; a response's as it is."""
+        if request.native is not None:
+            return super().decoder(request)
         return AzureStream(choices=request.body.get("n") or 1)
 
 

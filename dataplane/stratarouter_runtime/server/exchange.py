@@ -54,6 +54,8 @@ class Exchange:
         self.execution = execution
         self._dialect = door.dialect_of(execution.request_id)
         self.events: EventStream | None = None
+        self.failure: Callable[[StrataError], bytes] | None = None
+        """How a stream that has begun is told that it failed, where that depends on what was sent."""
         self._unread = False
         """Whether the rest of the request will not be read: then its connection ends with the reply."""
 
@@ -122,6 +124,7 @@ class Exchange:
         """The request is over."""
         if self.events is not None:
             self.events.close()
+            self.failure = None
             self.events = None  # it asks this exchange for its headers: together they would wait for the garbage collector
 
     def deadline(self) -> float:
@@ -153,7 +156,7 @@ class Exchange:
             if events is not None:
                 events.close()
             return await self.json(self._dialect.error_body(error), error.status, headers.of_error(self.execution, error))
-        await self.taken(events.send(self._dialect.error_frame(error)))
+        await self.taken(events.send((self.failure or self._dialect.error_frame)(error)))
         await self.taken(events.end())
         return events.response
 

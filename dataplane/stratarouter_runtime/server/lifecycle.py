@@ -22,7 +22,7 @@ from stratarouter_runtime.config import Secrets, Snapshot
 from stratarouter_runtime.runtime import Runtime
 from stratarouter_runtime.telemetry import Telemetry
 
-from . import anthropic, cache_admin, execute, feedback, http_log, openai, openapi, platform_port
+from . import anthropic, cache_admin, execute, feedback, http_log, openai, openapi, platform_port, responses
 from .auth import Authenticator
 from .drain import PROPAGATION_SECONDS, Drain
 from .exchange import Door
@@ -117,6 +117,7 @@ class Server:
         feedback.add_routes(app, Door(*parts, openai.ERRORS))
         openapi.add_routes(app)
         anthropic.add_routes(app, anthropic.MessagesDoor(*parts, openai.ERRORS))
+        responses.add_routes(app, Door(*parts, openai.ERRORS))
         openai.add_routes(app, Door(*parts, openai.ERRORS))
         return app
 

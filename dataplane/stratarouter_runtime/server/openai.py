@@ -80,7 +80,7 @@ def add_routes(app: web.Application, door: Door) -> None:
     """Put the door into an application."""
     for path, serve, operation in (("/v1/chat/completions", chat_completions, "chat"), ("/v1/embeddings", embeddings, "embeddings")):
         app.router.add_post(path, door.handler(serve, operation), expect_handler=door.expected)
-    for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/execute", "/v1/feedback"):
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/execute", "/v1/feedback"):
         app.router.add_route("*", path, door.handler(_only_post, "unknown"), expect_handler=door.expected)
     app.router.add_get("/v1/models", door.handler(models, "models"))
     app.router.add_get("/v1/models/{id:(?s:.+)}", door.handler(model, "models"))

@@ -282,6 +282,7 @@ OPERATIONS = {
     "chat": Operation("POST", "/v1/chat/completions", "chat"),
     "messages": Operation("POST", "/v1/messages", "chat"),
     "count-tokens": Operation("POST", "/v1/messages/count_tokens"),
+    "responses": Operation("POST", "/v1/responses", "chat"),
     "embeddings": Operation("POST", "/v1/embeddings", "embeddings"),
     "models": Operation("GET", "/v1/models"),
     "execute": Operation("POST", "/v1/execute", "chat"),

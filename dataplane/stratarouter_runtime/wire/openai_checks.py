@@ -120,6 +120,14 @@ def objects(value: Any, param: str) -> None:
         mapping(item, f"{param}[{index}]")
 
 
+def strings(value: Any, param: str) -> None:
+    """An array of texts."""
+    if type(value) is not list:
+        raise wrong_type(param, "an array of strings", value)
+    for index, item in enumerate(value):
+        string(item, f"{param}[{index}]")
+
+
 def string_or_object(value: Any, param: str) -> None:
     """Text or an object."""
     if type(value) not in (str, dict):

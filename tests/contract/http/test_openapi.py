@@ -149,6 +149,9 @@ CALLS: list[tuple[str, Document, str, int]] = [
                               "stream_options": {"include_usage": True}}, "", 200),
     ("/v1/chat/completions", {"model": "gpt-4o", "messages": "Hi"}, "", 400),
     ("/v1/chat/completions", {"model": "unknown", "messages": [{"role": "user", "content": "Hi"}]}, "", 404),
+    ("/v1/responses", {"model": "gpt-4o", "input": "Hi"}, "", 200),
+    ("/v1/responses", {"model": "gpt-4o", "input": [{"role": "user", "content": "Hi"}], "stream": True}, "", 200),
+    ("/v1/responses", {"model": "gpt-4o", "input": "Hi", "previous_response_id": "resp_1"}, "", 400),
     ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "a"}, "", 200),
     ("/v1/embeddings", {"model": "text-embedding-3-small", "input": ["a", "b"], "encoding_format": "base64"}, "", 200),
     ("/v1/embeddings", {"model": "text-embedding-3-small"}, "", 400),
@@ -236,7 +239,7 @@ async def test_documented_headers_are_those_the_server_sends(served: Pod, vendor
     vendor.script.fail("http_429", times=99)
     limited = await served.send("POST", "/v1/execute", json={**body, "query": "Again"})
     seen |= {name.lower() for name in limited.headers}
-    assert {name.lower() for name in common.HEADERS} - seen <= {"x-strata-cost-usd"}
+    assert {name.lower() for name in common.HEADERS} - seen <= {"x-strata-cost-usd", "x-strata-warning"}
 
 
 # --- served ---------------------------------------------------------------------------------------------------------------

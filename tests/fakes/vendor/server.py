@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import json
 import logging
 import ssl
 import time
@@ -25,7 +26,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from . import bodies, checks, control, odd_streams, raw, sending, vectors
+from . import bodies, checks, control, odd_streams, raw, responses, sending, vectors
 from .answers import Reply, reply_to
 from .bodies import Answer
 from .errors import ApiError, Flavour, error_body, missing_key, of_status, wrong_key
@@ -157,6 +158,7 @@ class FakeVendor:
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._bookkeeping], client_max_size=MAX_BODY)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/responses", self._responses)
         app.router.add_post("/v1/embeddings", self._embeddings)
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_get("/v1/models/{model:.+}", self._get_model)
@@ -235,6 +237,33 @@ class FakeVendor:
 
     def _events(self, answer: Answer) -> Iterable[bytes]:
         return bodies.events(answer)
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        """OpenAI's newer API; of the faults those of phases ``answer`` and, for streams, ``stream``."""
+        model = self.record.last.model
+        met = self.script.next(model)
+        fault = met if isinstance(met, Fault) else None
+        body = checks.parse(await request.read())
+        reported = checks.check_model(body, self.models, self.flavour)
+        responses.check(body)
+        said = met if isinstance(met, Reply) else responses.reply(body)
+        terms: dict[str, Any] = {"number": self.record.total, "model": reported, "created": int(self._clock())}
+        if not body.get("stream") or (fault is not None and fault.phase == "answer"):
+            return await self._json(request, json.dumps(responses.whole(body, said, **terms), indent=2, ensure_ascii=False).encode(), fault, model)
+        response = web.StreamResponse(headers={**self._headers(), "Content-Type": sending.STREAM_TYPE})
+        await response.prepare(request)
+        for count, event in enumerate(responses.events(body, said, **terms)):
+            if fault is not None and count == fault.after:
+                if fault.name in ("error_event", "error_event_first"):
+                    told = {"type": "server_error", "code": "server_error", "message": "The server had an error.", "param": None}
+                    await response.write(responses.framed({"type": "error", "sequence_number": count, "error": told}))
+                    await response.write_eof()
+                else:
+                    sending.destroy(request, politely=True)
+                return response
+            await response.write(responses.framed(event))
+        await response.write_eof()
+        return response
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         model = self.record.last.model

@@ -26,6 +26,8 @@ PARAMETERS: dict[str, Schema] = {
                        number(minimum=1, maximum=3_600_000), "20000"),
     "similarity": _header("x-strata-similarity-threshold", "A higher threshold of the semantic cache than the configured one.",
                           number(minimum=0, maximum=1), "0.97"),
+    "unsupported": _header("x-strata-unsupported", "`drop`: a parameter that a vendor has no place for is left out, instead of being a reason "
+                           "not to ask that vendor (`refuse`).", text(examples=["drop", "refuse"]), "drop"),
     "cacheControl": _header(
         "Cache-Control", "`no-store` (neither look-up nor store), `no-cache` (store only), `only-if-cached` (else 504), "
                          "`max-age` in seconds (RFC 9111).", text(), "no-cache"),
@@ -41,7 +43,7 @@ PARAMETERS: dict[str, Schema] = {
 
 ALWAYS = ("requestId", "traceparent", "tenant")
 """Parameters of every call."""
-EXECUTED = ("route", "timeout", "similarity", "cacheControl")
+EXECUTED = ("route", "timeout", "similarity", "unsupported", "cacheControl")
 """Parameters of the calls that execute a request."""
 
 
@@ -59,6 +61,7 @@ HEADERS: dict[str, Schema] = {
     "x-strata-attempts": _reply_header("Calls to providers that it took; a stream's so far.", "2", integer(minimum=0)),
     "x-strata-cost-usd": _reply_header("US dollars, a decimal; `0` for a cache hit; absent where unknown.", "0.0000111"),
     "x-strata-policy": _reply_header("What the route's policy found (a list as RFC 9651 writes it).", "allowedRegions;effect=leftOut"),
+    "x-strata-warning": _reply_header("Parameters that were left out for the vendor that answered.", "dropped: metadata"),
     "Cache-Status": _reply_header("What the cache did (RFC 9211).", "stratarouter; hit; ttl=3599; detail=exact"),
     "Age": _reply_header("Seconds since a cached answer was made (RFC 9111).", "12", integer(minimum=0)),
     "Server-Timing": _reply_header("Milliseconds of each part of the way.", "policy;dur=0.05, upstream;dur=512.33"),
@@ -68,7 +71,7 @@ HEADERS: dict[str, Schema] = {
 
 EVERY_REPLY = ("x-request-id", "x-strata-execution-id")
 OF_EXECUTION = ("x-strata-route", "x-strata-confidence", "x-strata-provider", "x-strata-model", "x-strata-attempts",
-                "x-strata-cost-usd", "x-strata-policy", "Cache-Status", "Age", "Server-Timing")
+                "x-strata-cost-usd", "x-strata-policy", "x-strata-warning", "Cache-Status", "Age", "Server-Timing")
 
 STATUSES = {
     400: "The request is wrong, or the vendor refused it as such.",
