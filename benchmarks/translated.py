@@ -56,6 +56,29 @@ class GeminiVendor(vendor.Vendor):
         return b":streamGenerateContent" in head
 
 
+def anthropic_reads() -> list[bytes]:
+    """Anthropic's stream: named events, the message opened with the first piece and closed with the last."""
+    def event(kind: str, **fields: object) -> bytes:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields}, separators=(',', ':'))}\n\n".encode()
+
+    def chunk(raw: bytes) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(raw), raw)
+
+    message = {"id": "msg_01BENCH", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": [], "stop_reason": None,
+               "stop_sequence": None, "usage": {"input_tokens": 24, "cache_read_input_tokens": 0, "output_tokens": 1}}
+    opening = event("message_start", message=message) + event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    pieces = [event("content_block_delta", index=0, delta={"type": "text_delta", "text": f" word{number}"}) for number in range(PIECES)]
+    closing = event("content_block_stop", index=0) + event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None},
+                                                           usage={"output_tokens": PIECES}) + event("message_stop")
+    return [_HEAD + chunk(opening + pieces[0]), *map(chunk, pieces[1:-1]), chunk(pieces[-1] + closing) + b"0\r\n\r\n"]
+
+
+class AnthropicVendor(vendor.Vendor):
+    """Anthropic's Messages API."""
+
+    reads = anthropic_reads()
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A vendor to compare: its protocol, and the provider's fields beside its endpoint."""
@@ -68,6 +91,7 @@ class Dialect:
 DIALECTS: Mapping[str, Dialect] = {
     "openai": Dialect(vendor.Vendor, {"type": "openaicompatible"}, "/v1"),
     "gemini": Dialect(GeminiVendor, {"type": "google"}),
+    "anthropic": Dialect(AnthropicVendor, {"type": "anthropic"}),
 }
 """The first is passed through, the others are translated. A public model has its dialect's name."""
 
@@ -133,11 +157,12 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual number of requests (default %(default)s)")
     options = parser.parse_args()
     plain, *translated = DIALECTS
+    passed = _side(plain)  # one for all, so that it never asks the same twice
     kept = True
     print(f"Streams of {PIECES} chunks at OpenAI's door, CPU of the server in milliseconds a request")
     with _running() as servers:
         for name in translated:
-            scenario = Scenario(f"translated-{name}", name, bare=_side(plain), ours=_side(name), count=max(8, int(100 * options.scale)),
+            scenario = Scenario(f"translated-{name}", name, bare=passed, ours=_side(name), count=max(8, int(100 * options.scale)),
                                 alone=2, target=TARGET)
             result = measure(scenario, servers, options.rounds)  # type: ignore[arg-type]  # of one server
             kept = kept and result.passed
