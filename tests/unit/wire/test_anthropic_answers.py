@@ -61,7 +61,8 @@ def test_a_recorded_answer_is_the_completion_it_stands_for(name):
     read = read_message((GOLDEN / f"{name}.message.json").read_bytes(), created=NOW)
     assert read.body == expected == orjson.loads(read.raw)
     assert read.usage == Usage(input=expected["usage"]["prompt_tokens"], output=expected["usage"]["completion_tokens"],
-                               cached=expected["usage"]["prompt_tokens_details"]["cached_tokens"])
+                               cached=expected["usage"]["prompt_tokens_details"]["cached_tokens"],
+                               stored=expected["usage"].get("prompt_tokens_details", {}).get("cache_creation_tokens", 0))
     assert plain(fold(events_of(stream_of(name))).body) == plain(expected)
 
 
