@@ -1,7 +1,7 @@
 """Gemini's stream (``alt=sse``) as canonical events.
 
-Source: Gemini API reference, ``streamGenerateContent``: each event is a whole ``GenerateContentResponse``; nothing marks the end,
-so that a stream is whole when all its candidates have a finish reason and the vendor closed it. Invariants: finish reasons and
+Sources: Gemini API reference, ``streamGenerateContent``: each event is a whole ``GenerateContentResponse``; how Google's SDK reads it:
+an error in mid-stream may come as bare JSON. Nothing marks the end, so that a stream is whole when all its candidates have a finish reason and the vendor closed it. Invariants: finish reasons and
 usage come last, since later events may change both; an event's bytes are made here.
 """
 
@@ -48,7 +48,7 @@ class GeminiStream:
 
     def __init__(self, *, id: str, model: str, created: int, choices: int = 1,  # noqa: A002 (OpenAI's name)
                  max_event: int = sse.MAX_EVENT) -> None:
-        self._decoder = sse.SseDecoder(max_event=max_event)
+        self._decoder = sse.SseDecoder(max_event=max_event, bare=True)
         self._id, self.model, self._created = id, model, created
         self._wanted = choices
         self._head: dict[str, Any] = {}
@@ -77,11 +77,14 @@ class GeminiStream:
         """The vendor closed the stream: finish reasons, usage and ``DONE``. Raises ``AnswerError`` (``Truncated``)."""
         if self.done:
             return []
-        unfinished = not self._candidates or not all(each.finish for each in self._candidates.values())
-        if self._failed or self._decoder.incomplete or unfinished:
-            raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
+        events: Batch = []
+        if self._decoder.begun and not self._failed:
+            # What ends with the stream instead of a blank line is whole where it is JSON.
+            self.add(_last(self._decoder.begun), events)
+        if self._failed or not self._candidates or not all(each.finish for each in self._candidates.values()):
+            raise _truncated()
         self.done = True
-        events = [self._finish(index, self._candidates[index]) for index in sorted(self._candidates)]
+        events += [self._finish(index, self._candidates[index]) for index in sorted(self._candidates)]
         usage = parts.usage_of(self._usage)
         if usage is not None:
             events.append(self._event(EventKind.USAGE, {"choices": [], "usage": usage}))
@@ -166,6 +169,17 @@ class GeminiStream:
             return ChatEvent(kind, orjson.dumps(body), body)
         except TypeError:  # nested too deeply inside what is kept of the vendor's
             raise bad_answer("the vendor sent an event that is nested too deeply") from None
+
+
+def _truncated() -> AnswerError:
+    return AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
+
+
+def _last(payload: bytes) -> dict[str, Any]:
+    try:
+        return _object(payload)
+    except AnswerError as error:
+        raise error if error.failure is None else _truncated() from None
 
 
 def _object(payload: bytes) -> dict[str, Any]:

@@ -27,11 +27,15 @@ class EventTooLarge(Exception):  # noqa: N818 (says what is wrong)
 
 
 class SseDecoder:
-    """Bytes in, the data of complete events out. Lines may end in LF, CRLF or CR."""
+    """Bytes in, the data of complete events out. Lines may end in LF, CRLF or CR.
 
-    __slots__ = ("_after_cr", "_at_start", "_held", "_held_size", "_max_event")
+    With ``bare`` JSON that stands between events without ``data:`` is an event as well: Google's errors in mid-stream.
+    """
 
-    def __init__(self, *, max_event: int = MAX_EVENT) -> None:
+    __slots__ = ("_after_cr", "_at_start", "_held", "_held_size", "_max_event", "_other")
+
+    def __init__(self, *, max_event: int = MAX_EVENT, bare: bool = False) -> None:
+        self._other = _bare_or_data_of if bare else _data_of
         self._held: list[bytes] = []
         """The incomplete event, with LF line ends."""
         self._held_size = 0
@@ -43,6 +47,11 @@ class SseDecoder:
     def incomplete(self) -> bool:
         """Whether an event has begun and not ended."""
         return self._held_size > 0
+
+    @property
+    def begun(self) -> bytes:
+        """The data of the event that has begun and not ended, as far as it came."""
+        return self._other(b"".join(self._held)) if self._held_size else b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads that ``chunk`` completes, in order. Raises ``EventTooLarge``."""
@@ -67,7 +76,7 @@ class SseDecoder:
         rest = blocks.pop()
         if rest:
             self._hold(rest)
-        payloads = [block[_PREFIX_LENGTH:] if block.startswith(_PREFIX) and b"\n" not in block else _data_of(block)
+        payloads = [block[_PREFIX_LENGTH:] if block.startswith(_PREFIX) and b"\n" not in block else self._other(block)
                     for block in blocks]
         return payloads if all(payloads) else [payload for payload in payloads if payload]
 
@@ -115,6 +124,10 @@ def frames(payloads: Iterable[bytes]) -> bytes:
     """Events in a row as one piece of bytes; empty for none."""
     joined = b"\n\ndata: ".join(payloads)
     return b"data: " + joined + b"\n\n" if joined else b""
+
+
+def _bare_or_data_of(block: bytes) -> bytes:
+    return _data_of(block) or (block if block.lstrip().startswith((b"{", b"[")) else b"")
 
 
 def _data_of(block: bytes) -> bytes:

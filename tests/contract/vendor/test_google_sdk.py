@@ -126,8 +126,9 @@ async def test_a_prompt_that_is_blocked_has_no_candidates(vendor, models):
     assert answer.prompt_feedback.block_reason is types.BlockedReason.PROHIBITED_CONTENT
 
 
-async def test_an_error_in_mid_stream_is_raised_by_the_sdk(vendor, models):
-    vendor.fail("error_event")
+@pytest.mark.parametrize("fault", ["error_event", "bare_error"])
+async def test_an_error_in_mid_stream_is_raised_by_the_sdk(vendor, models, fault):
+    vendor.fail(fault)
     with pytest.raises(errors.ServerError):
         _ = [chunk async for chunk in await models.generate_content_stream(model="gemini-2.5-flash", contents=HI)]
 

@@ -73,6 +73,7 @@ def _catalogue() -> list[Fault]:
         Fault("cut_in_character", change=lambda made: [*made[:2], 'data: {"candidates": [{"content": {"parts": [{"text": "€'.encode()[:-2]]),
         Fault("error_event", change=lambda made: [*made[:3], _event(_OVERLOADED)]),
         Fault("error_event_first", change=lambda made: [_event(_OVERLOADED)]),
+        Fault("bare_error", change=lambda made: [*made[:3], errors.dump(_OVERLOADED)]),
         Fault("garbage_event", change=lambda made: [*made[:2], b"data: {\r\n\r\n", *made[2:]]),
         Fault("comments", change=lambda made: [b": hello\r\n\r\n", *(piece + b"\r\n:\r\n\r\n" for piece in made)]),
         Fault("line_feeds", change=lambda made: [piece.replace(b"\r\n", b"\n") for piece in made]),

@@ -107,7 +107,7 @@ async def test_the_wait_that_google_asks_for_is_passed_on(provider, google, call
 
 @pytest.mark.parametrize(("fault", "failure", "phase"), [
     ("cut", Failure.TRUNCATED, Phase.STREAM), ("reset_mid_stream", Failure.TRUNCATED, Phase.STREAM), ("cut_in_character", Failure.TRUNCATED, Phase.STREAM),
-    ("error_event", Failure.OVERLOADED, Phase.STREAM), ("error_event_first", Failure.OVERLOADED, Phase.BODY),
+    ("error_event", Failure.OVERLOADED, Phase.STREAM), ("bare_error", Failure.OVERLOADED, Phase.STREAM), ("error_event_first", Failure.OVERLOADED, Phase.BODY),
     ("garbage_event", Failure.BAD_RESPONSE, Phase.STREAM), ("blocked", Failure.CONTENT_POLICY, Phase.BODY),
     ("no_candidates", Failure.TRUNCATED, Phase.BODY), ("malformed_call", Failure.BAD_RESPONSE, Phase.BODY),
     ("error_in_200", Failure.OVERLOADED, Phase.BODY), ("http_503", Failure.OVERLOADED, Phase.BODY)])

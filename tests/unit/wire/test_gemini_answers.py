@@ -100,7 +100,7 @@ def test_a_stream_that_is_cut_is_never_whole(name, data):
     """Wherever it is cut: before the last finish reason an error; the answer is never taken for another."""
     raw = (GOLDEN / f"{name}.sse").read_bytes()
     last = raw.rindex(b"data: ")
-    cut = data.draw(st.integers(0, len(raw) - 4))
+    cut = data.draw(st.integers(0, len(raw) - 5))
     error = failed(events_of, raw[:cut])
     assert error.failure is Failure.TRUNCATED
     assert cut < last or b"finishReason" in raw[last:]
@@ -197,6 +197,24 @@ def test_a_body_that_is_no_json_is_a_bad_answer(raw):
 def test_an_error_in_a_success_is_reported(body):
     for error in (failed(whole, body), failed(events_of, frames(event({"text": "x"}), body))):
         assert (error.failure, error.vendor.message, error.vendor.code, error.vendor.type) == (None, "overloaded", "503", "UNAVAILABLE")
+
+
+@pytest.mark.parametrize("indent", [0, orjson.OPT_INDENT_2])
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n", b"\r\n\r\ndata: {}\r\n\r\n"])
+def test_an_error_that_comes_as_bare_json_is_reported(indent, listed, end):
+    """Google's errors in mid-stream are no events."""
+    body = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
+    raw = frames(event({"text": "x"})) + orjson.dumps([body] if listed else body, option=indent).replace(b"\n", b"\r\n") + end
+    for size in (1, 11, len(raw)):
+        error = failed(events_of, *(raw[start:start + size] for start in range(0, len(raw), size)))
+        assert (error.failure, error.vendor.message, error.vendor.code) == (None, "overloaded", "503")
+
+
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n", b"\n"])
+def test_the_last_event_may_end_with_the_stream(end):
+    raw = frames(event({"text": "x"}), event({"text": "y"}, finish="STOP"))[:-4]
+    assert fold(events_of(raw + end)).text == "xy"
 
 
 def test_after_an_error_nothing_more_is_given_out():
