@@ -16,7 +16,7 @@ from stratarouter_runtime.model.response import Batch, EventKind
 
 from . import anthropic_reply as reply
 from .anthropic_blocks import Block
-from .anthropic_response import text
+from .reading import text
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 PIECE = 64

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from .anthropic_blocks import FORMAT, Block, arguments
-from .anthropic_response import count, text
 from .anthropic_sealed import sealed
+from .reading import count, objects, text
 
 STOP: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use",
                            "content_filter": "refusal"}
@@ -37,7 +37,7 @@ def message(body: Mapping[str, Any]) -> dict[str, Any]:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
     told = choice.get("message")
     said: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-    calls = [each for each in said.get("tool_calls") or () if isinstance(each, Mapping)]
+    calls = list(objects(said.get("tool_calls")))
     return {"id": identity(body.get("id")), "type": "message", "role": "assistant", "model": text(body.get("model")),
             "content": [*_thoughts(said), *_texts(said), *_refused(choice, said), *_calls(calls)], **stopped(choice, text(said.get("refusal")), called=bool(calls)),
             "usage": usage(body.get("usage"))}

@@ -21,6 +21,7 @@ from .answers import bad_answer, reported
 from .anthropic_blocks import FORMAT
 from .anthropic_errors import error_in
 from .anthropic_tools import ANSWER
+from .reading import count, text
 
 FINISH: Mapping[str, str] = {
     "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "refusal": "content_filter",
@@ -125,16 +126,6 @@ def annotation(citation: Mapping[str, Any], start: int, end: int) -> dict[str, A
 def refusal_of(details: Any) -> str:
     """The vendor's words about a refusal; empty where it has none."""
     return text(details.get("explanation")) if isinstance(details, Mapping) else ""
-
-
-def text(value: Any) -> str:
-    """Text, or nothing."""
-    return value if isinstance(value, str) else ""
-
-
-def count(value: Any) -> int:
-    """A number of tokens, or none."""
-    return value if type(value) is int and value > 0 else 0
 
 
 class _Reading:

@@ -14,14 +14,15 @@ from typing import Any
 
 import orjson
 
-from stratarouter_runtime.model.errors import Failure
 from stratarouter_runtime.model.response import Batch, ChatEvent, EventKind
 
 from . import anthropic_response as answers
-from . import nesting, sse
-from .answers import AnswerError, bad_answer, reported
+from . import sse
+from .answers import bad_answer, reported
 from .anthropic_errors import error_in
 from .anthropic_tools import ANSWER
+from .json_events import JsonEventStream, SsePayloads, passed_on
+from .reading import text
 
 _CONTENT, _PREAMBLE = EventKind.CONTENT, EventKind.PREAMBLE
 _END = b',"logprobs":null,"finish_reason":null}]}'
@@ -30,11 +31,12 @@ _TEXT_END = b"}" + _END
 Payload = dict[str, Any]
 
 
-class MessageStream:
+class MessageStream(JsonEventStream):
     """Reads one stream. ``created``, ``answered`` and ``native`` as for ``read_message``."""
 
     def __init__(self, *, created: int, answered: bool = False, native: bool = False, max_event: int = sse.MAX_EVENT) -> None:
-        self._decoder = sse.SseDecoder(max_event=max_event)
+        super().__init__(SsePayloads(max_event=max_event))
+        self._kind: Any = None
         self._created = created
         self._answered = answered
         self._native = native
@@ -43,44 +45,19 @@ class MessageStream:
         self._calls = 0
         self._answer = False
         self._length = 0
-        self.done = False
         self._named(b"", b"")
         self._readers = {
             "message_start": self._message_start, "content_block_start": self._block_start, "content_block_stop": self._block_stop,
             "message_delta": self._message_delta, "message_stop": self._message_stop}
 
-    def feed(self, chunk: bytes) -> tuple[Batch, AnswerError | None]:
-        """The events that ``chunk`` completes, and the error that came after them, if one did."""
-        events: Batch = []
-        if self.done:
-            return events, None
-        try:
-            for payload in self._decoder.feed(chunk):
-                if self._read(payload, events):
-                    break
-        except AnswerError as error:
-            return events, error
-        except sse.EventTooLarge:
-            return events, bad_answer("the vendor sent an event that is too large")
-        return events, None
-
-    def end(self) -> Batch:
-        """The vendor closed the stream: without ``message_stop`` it is cut off. Raises ``AnswerError`` (``Truncated``)."""
-        if self.done:
-            return []
-        raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
-
     # --- one event --------------------------------------------------------------------------------------------------
-    def _read(self, payload: bytes, events: Batch) -> bool:
-        """Whether it was the last one."""
-        try:
-            body = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            raise bad_answer("the vendor sent an event that is not valid JSON") from None
-        if type(body) is not dict or nesting.too_deep(body, payload):
-            raise bad_answer("the vendor sent an event that is not a JSON object, or nested too deeply")
-        kind = body.get("type")
-        first = len(events)
+    def _read(self, payload: bytes) -> Batch:
+        events = super()._read(payload)
+        return passed_on(events, self._kind, payload) if self._native else events
+
+    def _events(self, body: Payload) -> Batch:
+        events: Batch = []
+        kind = self._kind = body.get("type")
         try:
             if kind == "content_block_delta":
                 self._delta(body, events)
@@ -88,13 +65,7 @@ class MessageStream:
                 self._other(kind, body, events)
         except (AttributeError, TypeError, KeyError, ValueError):
             raise bad_answer("the vendor sent an event of another shape than Anthropic's") from None
-        if self._native:
-            framed = _framed(kind, payload)
-            if len(events) == first:
-                events.append(ChatEvent(_PREAMBLE, b"", None, framed))
-            else:
-                events[first].native = framed
-        return self.done
+        return events
 
     def _other(self, kind: Any, body: Payload, events: Batch) -> None:
         if kind == "error" or (kind is None and body.get("error")):
@@ -108,7 +79,7 @@ class MessageStream:
     def _message_start(self, body: Payload, events: Batch) -> None:
         message = body["message"]
         self._usage = dict(message.get("usage") or {})
-        self._named(orjson.dumps(answers.text(message.get("id"))), orjson.dumps(answers.text(message.get("model"))))
+        self._named(orjson.dumps(text(message.get("id"))), orjson.dumps(text(message.get("model"))))
         opening = {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
         self._chunk(events, _PREAMBLE, [opening], **answers.tier(self._usage))
 
@@ -132,8 +103,8 @@ class MessageStream:
                 block.kind, self._answer = "answer", True
                 return
             block.call, self._calls = self._calls, self._calls + 1
-            call = {"index": block.call, "id": answers.text(started.get("id")), "type": "function",
-                    "function": {"name": answers.text(started.get("name")), "arguments": ""}}
+            call = {"index": block.call, "id": text(started.get("id")), "type": "function",
+                    "function": {"name": text(started.get("name")), "arguments": ""}}
             self._emit(events, {"tool_calls": [call]})
 
     def _delta(self, body: Payload, events: Batch) -> None:
@@ -181,7 +152,7 @@ class MessageStream:
                 # A call without arguments comes without a piece, and some servers send all with its start.
                 self._input(block, orjson.dumps(block.started.get("input") or {}).decode(), events)
         elif block.kind == "thinking":
-            self._emit(events, {"reasoning_details": [answers.thought("".join(block.pieces), block.signature or answers.text(
+            self._emit(events, {"reasoning_details": [answers.thought("".join(block.pieces), block.signature or text(
                 block.started.get("signature")))]})
         elif block.kind == "text":
             if block.citations:
@@ -213,7 +184,6 @@ class MessageStream:
         self._chunk(events, EventKind.USAGE, [], usage=answers.usage(self._usage))
 
     def _message_stop(self, body: Payload, events: Batch) -> None:  # noqa: ARG002 (all readers are alike)
-        self.done = True
         events.append(ChatEvent(EventKind.DONE, sse.DONE, None))
 
     # --- chunks -----------------------------------------------------------------------------------------------------
@@ -235,7 +205,7 @@ class _Block:
 
     def __init__(self, started: dict[str, Any], *, start: int) -> None:
         self.started = started
-        self.kind = answers.text(started.get("type"))
+        self.kind = text(started.get("type"))
         self.pieces: list[str] = []
         self.signature = ""
         self.citations: list[dict[str, Any]] = []
@@ -256,10 +226,3 @@ def _said(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
-
-
-def _framed(kind: Any, payload: bytes) -> bytes:
-    """The vendor's event again: its name is always that inside it."""
-    data = payload.replace(b"\n", b" ") if b"\n" in payload else payload
-    name = kind.encode() if isinstance(kind, str) and kind.isidentifier() else b"message"
-    return b"event: " + name + b"\ndata: " + data + b"\n\n"

@@ -14,6 +14,7 @@ import orjson
 
 from . import anthropic_response as answers
 from . import anthropic_sealed
+from .reading import text
 from .support import Unsupported
 
 Message = dict[str, Any]
@@ -76,20 +77,20 @@ class Turns:
         told = "\n".join(part["text"] for part in parts if part["type"] == "text")
         if block.get("is_error") is True and not told.lower().startswith("error"):
             told = f"Error: {told}" if told else "Error"
-        self.messages.append({"role": "tool", "tool_call_id": answers.text(block.get("tool_use_id")), "content": told})
+        self.messages.append({"role": "tool", "tool_call_id": text(block.get("tool_use_id")), "content": told})
         return [part for part in parts if part["type"] != "text"]
 
     def _parts(self, block: Mapping[str, Any], where: str) -> Iterator[Part]:
         kind = block.get("type")
         if kind == "text":
-            yield {"type": "text", "text": answers.text(block.get("text"))}
+            yield {"type": "text", "text": text(block.get("text"))}
         elif kind == "image" and (url := _url(block.get("source"))):
             yield {"type": "image_url", "image_url": {"url": url}}
         elif kind == "document":
             yield from self._document(block, where)
         elif kind == "search_result":
-            texts = [answers.text(each.get("text")) for each in block.get("content") or () if isinstance(each, Mapping)]
-            yield {"type": "text", "text": "\n".join([answers.text(block.get("title")), answers.text(block.get("source")), *texts]).strip()}
+            texts = [text(each.get("text")) for each in block.get("content") or () if isinstance(each, Mapping)]
+            yield {"type": "text", "text": "\n".join([text(block.get("title")), text(block.get("source")), *texts]).strip()}
         else:
             self._leave(where, "only Anthropic can be given that")
 
@@ -97,14 +98,14 @@ class Turns:
         source = block.get("source")
         if not isinstance(source, Mapping):
             source = {}
-        title, context = answers.text(block.get("title")), answers.text(block.get("context"))
+        title, context = text(block.get("title")), text(block.get("context"))
         if context:
             yield {"type": "text", "text": context}
         if isinstance(block.get("citations"), Mapping) and block["citations"].get("enabled"):
             self._leave(f"{where}.citations", "only Anthropic cites documents this way", hint=True)
         data, content = source.get("data"), source.get("content")
         if source.get("type") == "base64" and isinstance(data, str):
-            media = answers.text(source.get("media_type")) or "application/pdf"
+            media = text(source.get("media_type")) or "application/pdf"
             yield {"type": "file", "file": {"filename": title or "document.pdf", "file_data": f"data:{media};base64,{data}"}}
         elif source.get("type") == "text" and isinstance(data, str):
             yield {"type": "text", "text": f"{title}\n\n{data}" if title else data}
@@ -132,14 +133,14 @@ class _Assistant:
         if anthropic_sealed.is_sealed(block):
             self._carried(anthropic_sealed.opened(block))
         elif kind == "text":
-            self._texts.append(answers.text(block.get("text")))
+            self._texts.append(text(block.get("text")))
         elif kind == "thinking":
-            thought = answers.text(block.get("thinking"))
+            thought = text(block.get("thinking"))
             self._thoughts.append(thought)
             if not anthropic_sealed.unsigned(block):
-                self._details.append(answers.thought(thought, answers.text(block.get("signature"))))
+                self._details.append(answers.thought(thought, text(block.get("signature"))))
         elif kind == "tool_use":
-            self._calls.append(_call(block, self._extras.get(answers.text(block.get("id")), {})))
+            self._calls.append(_call(block, self._extras.get(text(block.get("id")), {})))
         else:
             self._details.append(answers.kept(block))
 
@@ -163,8 +164,8 @@ class _Assistant:
 
 def _call(block: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     given = block.get("input")
-    own = {"id": answers.text(block.get("id")), "type": "function", "function": {
-        "name": answers.text(block.get("name")), "arguments": orjson.dumps({} if given is None else given).decode()}}
+    own = {"id": text(block.get("id")), "type": "function", "function": {
+        "name": text(block.get("name")), "arguments": orjson.dumps({} if given is None else given).decode()}}
     return {**extra, **own}
 
 
@@ -173,5 +174,5 @@ def _url(source: Any) -> str:
     if not isinstance(source, Mapping):
         return ""
     if source.get("type") == "base64" and isinstance(source.get("data"), str):
-        return f"data:{answers.text(source.get('media_type')) or 'image/png'};base64,{source['data']}"
-    return answers.text(source.get("url")) if source.get("type") == "url" else ""
+        return f"data:{text(source.get('media_type')) or 'image/png'};base64,{source['data']}"
+    return text(source.get("url")) if source.get("type") == "url" else ""

@@ -15,7 +15,7 @@ from . import reading, sse
 from .answers import bad_answer, reported
 from .canonical_events import ChunkWriter
 from .cohere_response import annotations_of, call_of, finish_reason, logprobs_of, said_instead, usage_of
-from .json_events import JsonEventStream
+from .json_events import JsonEventStream, SsePayloads
 from .openai_errors import error_in
 
 
@@ -23,7 +23,7 @@ class CohereStream(JsonEventStream):
     """Reads one stream; ``model`` and ``created`` are what the events are given, as the vendor tells neither."""
 
     def __init__(self, *, model: str, created: int, max_event: int = sse.MAX_EVENT) -> None:
-        super().__init__(_Payloads(max_event=max_event))
+        super().__init__(SsePayloads(max_event=max_event))
         self._chunks = ChunkWriter(model=model, created=created)
         self._begun = 0
         self._calls: dict[int | None, int] = {}
@@ -107,20 +107,6 @@ class CohereStream(JsonEventStream):
         if usage is not None:
             events.append(self._chunks.usage(usage))
         return [*events, self._chunks.done()]
-
-
-class _Payloads(sse.SseDecoder):
-    """Without the ``[DONE]`` that some versions of the API send after the end."""
-
-    __slots__ = ()
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        return [payload for payload in super().feed(chunk) if payload != sse.DONE]
-
-    @staticmethod
-    def rest() -> bytes:
-        """Nothing: an event that the end cuts off is never given out."""
-        return b""
 
 
 def _key(body: Mapping[str, Any]) -> int | None:

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import orjson
 
 from stratarouter_runtime.model.errors import Failure
-from stratarouter_runtime.model.response import Batch, EventKind
+from stratarouter_runtime.model.response import Batch, ChatEvent, EventKind
 
 from . import nesting
 from .answers import AnswerError, bad_answer
-from .sse import EventTooLarge
+from .sse import DONE, EventTooLarge, SseDecoder
 
 
 class PayloadDecoder(Protocol):
@@ -27,6 +27,20 @@ class PayloadDecoder(Protocol):
 
     def rest(self) -> bytes:
         """The payload that the end of the stream completes; empty where nothing but more bytes could."""
+
+
+class SsePayloads(SseDecoder):
+    """Server-sent events, without the ``[DONE]`` that some send after the end."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The payloads that ``chunk`` completes, in order. Raises ``EventTooLarge``."""
+        return [payload for payload in super().feed(chunk) if payload != DONE]
+
+    def rest(self) -> bytes:
+        """Nothing: an event that the end cuts off is never given out."""
+        return b""
 
 
 class JsonEventStream(ABC):
@@ -41,6 +55,10 @@ class JsonEventStream(ABC):
     def _events(self, body: dict[str, Any]) -> Batch:
         """What one payload says. Raises ``AnswerError``."""
 
+    def _read(self, payload: bytes) -> Batch:
+        """The events of one payload; who passes the vendor's own bytes on adds them here."""
+        return self._events(_object(payload))
+
     def feed(self, chunk: bytes) -> tuple[Batch, AnswerError | None]:
         """The events that ``chunk`` completes, and the error that came after them, if one did."""
         events: Batch = []
@@ -48,7 +66,7 @@ class JsonEventStream(ABC):
             return events, None
         try:
             for payload in self._payloads.feed(chunk):
-                events += self._events(_object(payload))
+                events += self._read(payload)
                 if events and events[-1].kind is EventKind.DONE:
                     self.done = True
                     break
@@ -65,11 +83,22 @@ class JsonEventStream(ABC):
         if self.done or self._failed:
             return []
         rest = self._payloads.rest()
-        events = self._events(_object(rest)) if rest and _whole(rest) else []
+        events = self._read(rest) if rest and _whole(rest) else []
         if not events or events[-1].kind is not EventKind.DONE:
             raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
         self.done = True
         return events
+
+
+def passed_on(events: Batch, kind: Any, payload: bytes, *, silent: EventKind = EventKind.PREAMBLE) -> Batch:
+    """Events with the vendor's own, framed by the name it has in it; ``silent`` is what one counts as that says nothing to a chat."""
+    name = kind if isinstance(kind, str) and kind.isprintable() and kind.isascii() else "message"
+    framed = b"event: " + name.encode() + b"\ndata: " + (payload.replace(b"\n", b" ") if b"\n" in payload else payload) + b"\n\n"
+    if events:
+        events[0].native = framed
+    else:
+        events.append(ChatEvent(silent, b"", None, framed))
+    return events
 
 
 def _whole(payload: bytes) -> bool:

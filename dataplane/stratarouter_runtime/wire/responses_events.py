@@ -16,8 +16,9 @@ from stratarouter_runtime.model.errors import StrataError
 from stratarouter_runtime.model.response import Batch
 
 from . import openai_errors
-from . import responses_response as objects
+from . import responses_response as items
 from .openai_chat import model_of
+from .reading import objects
 
 Item = dict[str, Any]
 
@@ -41,7 +42,7 @@ class ResponseEvents:
     """Makes the events of one response. ``asked`` is the caller's body."""
 
     def __init__(self, asked: Mapping[str, Any], *, created: int) -> None:
-        self.response = objects.outline(asked, id=objects.identity("resp"), created=created)
+        self.response = items.outline(asked, id=items.identity("resp"), created=created)
         self.number = 0
         """How many events there have been."""
         self._made: list[bytes] = []
@@ -69,7 +70,7 @@ class ResponseEvents:
         if not self._output and self._said is None:
             self._saying()
         self._close(status)
-        self.response = objects.ended(self.response, model=self._model, output=self._output, finish=self._finish, usage=self._usage, now=now)
+        self.response = items.ended(self.response, model=self._model, output=self._output, finish=self._finish, usage=self._usage, now=now)
         self._emit(f"response.{status}", response=self.response)
         return self._taken()
 
@@ -81,7 +82,7 @@ class ResponseEvents:
     def _read(self, body: Mapping[str, Any]) -> None:
         self._model = model_of(body) or self._model
         self._usage = body.get("usage") or self._usage
-        for choice in _objects(body.get("choices")):
+        for choice in objects(body.get("choices")):
             if choice.get("index", 0):
                 continue  # a response has one answer
             delta, finish = choice.get("delta"), choice.get("finish_reason")
@@ -102,9 +103,9 @@ class ResponseEvents:
             self._saying().add(text, logprobs)
         if isinstance(delta.get("refusal"), str) and delta["refusal"]:
             self._saying().refuse(delta["refusal"])
-        for each in _objects(delta.get("annotations")):
-            self._saying().annotate(objects.annotation(each))
-        for call in _objects(delta.get("tool_calls")):
+        for each in objects(delta.get("annotations")):
+            self._saying().annotate(items.annotation(each))
+        for call in objects(delta.get("tool_calls")):
             self._call(call)
 
     def _thinking(self) -> _Thought:
@@ -127,7 +128,7 @@ class ResponseEvents:
         if key not in self._calls:
             self._close_thought()
             self._close_said("completed")
-            item = objects.call_item({**part, "function": {**function, "arguments": ""}}, "in_progress")
+            item = items.call_item({**part, "function": {**function, "arguments": ""}}, "in_progress")
             self._calls[key] = (self.add(item), item, [])
         index, item, pieces = self._calls[key]
         piece = function.get("arguments")
@@ -178,17 +179,12 @@ class ResponseEvents:
             said.close(status)
 
 
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    """What of a vendor's list has the shape that it must have."""
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
-
-
 class _Thought:
     """A reasoning item in the making."""
 
     def __init__(self, events: ResponseEvents, index: int) -> None:
         self._events = events
-        self._item = objects.reasoning_item([], [], "in_progress")
+        self._item = items.reasoning_item([], [], "in_progress")
         self._pieces: list[str] = []
         self.details: list[Any] = []
         self._place = {"item_id": self._item["id"], "output_index": index}
@@ -206,7 +202,7 @@ class _Thought:
             self._events.emit("response.reasoning_summary_text.done", **self._place, summary_index=0, text=text)
             self._events.emit("response.reasoning_summary_part.done", **self._place, summary_index=0,
                               part={"type": "summary_text", "text": text})
-        whole = objects.reasoning_item([text] if text else [], self.details)
+        whole = items.reasoning_item([text] if text else [], self.details)
         self._events.done(self._place["output_index"], {**whole, "id": self._item["id"]})
 
 
@@ -215,7 +211,7 @@ class _Said:
 
     def __init__(self, events: ResponseEvents, index: int) -> None:
         self._events = events
-        self._item = objects.message_item([], "in_progress")
+        self._item = items.message_item([], "in_progress")
         self._place = {"item_id": self._item["id"], "output_index": index}
         self._parts: list[tuple[Item, list[str]]] = []
         events.add(self._item)
@@ -223,7 +219,7 @@ class _Said:
     def add(self, text: str, logprobs: Any) -> None:
         index, part, pieces = self._part("output_text")
         pieces.append(text)
-        tokens = objects.text_part("", None, logprobs)["logprobs"]
+        tokens = items.text_part("", None, logprobs)["logprobs"]
         part["logprobs"].extend(tokens)
         self._events.emit("response.output_text.delta", **self._place, content_index=index, delta=text, logprobs=tokens)
 
@@ -249,7 +245,7 @@ class _Said:
         for index, (part, pieces) in enumerate(self._parts):
             if part["type"] == kind:
                 return index, part, pieces
-        part = objects.text_part("") if kind == "output_text" else {"type": "refusal", "refusal": ""}
+        part = items.text_part("") if kind == "output_text" else {"type": "refusal", "refusal": ""}
         self._parts.append((part, []))
         self._events.emit("response.content_part.added", **self._place, content_index=len(self._parts) - 1, part=part)
         return len(self._parts) - 1, part, self._parts[-1][1]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import orjson
 
 from . import openai_checks as checks
+from .reading import objects
 from .support import Unsupported
 
 PACKED = "strata1."
@@ -117,7 +118,7 @@ class Conversation:
         if "content" in self._turn and not self._turn.get("tool_calls"):
             # It may also end a turn: only what follows decides, and a turn without a call is over.
             self._close()
-        texts = [part["text"] for name in ("summary", "content") for part in _objects(item.get(name)) if isinstance(part.get("text"), str)]
+        texts = [part["text"] for name in ("summary", "content") for part in objects(item.get(name)) if isinstance(part.get("text"), str)]
         if texts:
             self._turn["reasoning_content"] = "\n\n".join([*filter(None, [self._turn.get("reasoning_content")]), *texts])
         details = unpack(item.get("encrypted_content"), item.get("id"))
@@ -199,7 +200,3 @@ def _image(part: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _as_parts(content: Any) -> list[Any]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []

@@ -14,6 +14,7 @@ from stratarouter_runtime.model.response import ChatResponse
 
 from . import openai_chat
 from .answers import AnswerError, VendorError, bad_answer, reported
+from .reading import count, items, text
 from .responses_items import OPENAI, pack
 
 Item = dict[str, Any]
@@ -79,14 +80,14 @@ def message_item(content: Sequence[Item], status: str) -> Item:
 def call_item(call: Mapping[str, Any], status: str = "completed") -> Item:
     """A call of a function."""
     function = _mapping(call.get("function"))
-    return {"id": identity("fc"), "type": "function_call", "status": status, "arguments": _text(function.get("arguments")),
-            "call_id": _text(call.get("id")) or identity("call"), "name": _text(function.get("name"))}
+    return {"id": identity("fc"), "type": "function_call", "status": status, "arguments": text(function.get("arguments")),
+            "call_id": text(call.get("id")) or identity("call"), "name": text(function.get("name"))}
 
 
 def text_part(text: str, annotations: Any = None, logprobs: Any = None) -> Item:
     """A piece of what was said."""
-    return {"type": "output_text", "annotations": [annotation(each) for each in _list(annotations) if isinstance(each, Mapping)],
-            "logprobs": _list(_mapping(logprobs).get("content")), "text": text}
+    return {"type": "output_text", "annotations": [annotation(each) for each in items(annotations) if isinstance(each, Mapping)],
+            "logprobs": items(_mapping(logprobs).get("content")), "text": text}
 
 
 def annotation(given: Mapping[str, Any]) -> Item:
@@ -101,25 +102,25 @@ def usage_object(usage: Any) -> Item | None:
     if not isinstance(usage, Mapping):
         return None
     cached, thought = _mapping(usage.get("prompt_tokens_details")), _mapping(usage.get("completion_tokens_details"))
-    asked, said = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return {"input_tokens": asked, "input_tokens_details": {"cached_tokens": _count(cached.get("cached_tokens")),
-                                                           "cache_write_tokens": _count(cached.get("cache_creation_tokens"))},
-            "output_tokens": said, "output_tokens_details": {"reasoning_tokens": _count(thought.get("reasoning_tokens"))},
+    asked, said = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    return {"input_tokens": asked, "input_tokens_details": {"cached_tokens": count(cached.get("cached_tokens")),
+                                                           "cache_write_tokens": count(cached.get("cache_creation_tokens"))},
+            "output_tokens": said, "output_tokens_details": {"reasoning_tokens": count(thought.get("reasoning_tokens"))},
             "total_tokens": asked + said}
 
 
 def _items(message: Mapping[str, Any], logprobs: Any, status: str) -> Iterator[Item]:
     thought = message.get("reasoning_content") or message.get("reasoning")
-    details = _list(message.get("reasoning_details"))
+    details = items(message.get("reasoning_details"))
     if (isinstance(thought, str) and thought) or details:
         yield reasoning_item([thought] if isinstance(thought, str) and thought else [], details)
     content = message.get("content")
     text = content if isinstance(content, str) else "".join(
-        _text(part.get("text")) for part in _list(content) if isinstance(part, Mapping))
+        text(part.get("text")) for part in items(content) if isinstance(part, Mapping))
     parts = [text_part(text, message.get("annotations"), logprobs)] if text else []
     if isinstance(message.get("refusal"), str) and message["refusal"]:
         parts.append({"type": "refusal", "refusal": message["refusal"]})
-    calls = [each for each in _list(message.get("tool_calls")) if isinstance(each, Mapping)]
+    calls = [each for each in items(message.get("tool_calls")) if isinstance(each, Mapping)]
     if parts or not calls:
         yield message_item(parts or [text_part("")], status)
     for call in calls:
@@ -145,8 +146,8 @@ def completion(body: Mapping[str, Any]) -> Item:
         raise bad_answer("the vendor's answer has no output")
     message = _message(output)
     created = body.get("created_at")
-    made = {"id": _text(body.get("id")), "object": "chat.completion", "created": int(created) if isinstance(created, int | float) else 0,
-            "model": _text(body.get("model")),
+    made = {"id": text(body.get("id")), "object": "chat.completion", "created": int(created) if isinstance(created, int | float) else 0,
+            "model": text(body.get("model")),
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_of(body, calls="tool_calls" in message)}]}
     usage = chat_usage(body.get("usage"))
     return made if usage is None else {**made, "usage": usage}
@@ -155,8 +156,8 @@ def completion(body: Mapping[str, Any]) -> Item:
 def failed(body: Mapping[str, Any]) -> AnswerError:
     """The vendor's words about a response that failed."""
     error = _mapping(body.get("error"))
-    return reported(VendorError(message=_text(error.get("message")) or "the response failed", code=_text(error.get("code")),
-                                type=_text(error.get("type"))))
+    return reported(VendorError(message=text(error.get("message")) or "the response failed", code=text(error.get("code")),
+                                type=text(error.get("type"))))
 
 
 def finish_of(body: Mapping[str, Any], *, calls: bool) -> str:
@@ -171,11 +172,11 @@ def chat_usage(usage: Any) -> Item | None:
     """Tokens under a chat's names."""
     if not isinstance(usage, Mapping):
         return None
-    asked, said = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    asked, said = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     cached, thought = _mapping(usage.get("input_tokens_details")), _mapping(usage.get("output_tokens_details"))
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said,
-            "prompt_tokens_details": {"cached_tokens": _count(cached.get("cached_tokens"))},
-            "completion_tokens_details": {"reasoning_tokens": _count(thought.get("reasoning_tokens"))}}
+            "prompt_tokens_details": {"cached_tokens": count(cached.get("cached_tokens"))},
+            "completion_tokens_details": {"reasoning_tokens": count(thought.get("reasoning_tokens"))}}
 
 
 def sealed_details(item: Mapping[str, Any]) -> list[Any]:
@@ -194,18 +195,18 @@ def _message(output: Sequence[Any]) -> Item:
     for item in output:
         if not isinstance(item, Mapping):
             raise bad_answer("the vendor's answer has an output that is no object")
-        for part in _list(item.get("content")) + _list(item.get("summary")):
+        for part in items(item.get("content")) + items(item.get("summary")):
             if isinstance(part, Mapping):
                 kind = part.get("type")
-                found = {"output_text": texts, "refusal": refusals, "summary_text": thoughts, "reasoning_text": thoughts}.get(_text(kind))
+                found = {"output_text": texts, "refusal": refusals, "summary_text": thoughts, "reasoning_text": thoughts}.get(text(kind))
                 if found is not None:
-                    found.append(_text(part.get("refusal" if kind == "refusal" else "text")))
-                annotations += _list(part.get("annotations"))
+                    found.append(text(part.get("refusal" if kind == "refusal" else "text")))
+                annotations += items(part.get("annotations"))
         if item.get("type") == "reasoning":
             details += sealed_details(item)
         elif item.get("type") == "function_call":
-            calls.append({"id": _text(item.get("call_id")), "type": "function",
-                          "function": {"name": _text(item.get("name")), "arguments": _text(item.get("arguments"))}})
+            calls.append({"id": text(item.get("call_id")), "type": "function",
+                          "function": {"name": text(item.get("name")), "arguments": text(item.get("arguments"))}})
     message: Item = {"role": "assistant", "content": "".join(texts) if texts or not calls else None,
                      "refusal": "".join(refusals) or None}
     more = {"reasoning_content": "\n\n".join(thoughts), "reasoning_details": details, "annotations": annotations, "tool_calls": calls}
@@ -214,15 +215,3 @@ def _message(output: Sequence[Any]) -> Item:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

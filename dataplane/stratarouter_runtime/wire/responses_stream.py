@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import orjson
 
-from stratarouter_runtime.model.errors import Failure
 from stratarouter_runtime.model.response import Batch, ChatEvent, EventKind
 
-from . import nesting, sse
 from . import responses_response as objects
-from .answers import AnswerError, VendorError, bad_answer, reported
+from . import sse
+from .answers import VendorError, bad_answer, reported
+from .json_events import JsonEventStream, SsePayloads, passed_on
 from .openai_errors import error_in
 
 _CONTENT, _PREAMBLE = EventKind.CONTENT, EventKind.PREAMBLE
@@ -24,62 +24,35 @@ _SILENT = frozenset({"message", "reasoning"})
 """Items that say nothing yet when they begin."""
 
 
-class ResponsesStream:
+class ResponsesStream(JsonEventStream):
     """Reads one stream; what the caller gets is ``native``."""
 
     def __init__(self, *, max_event: int = sse.MAX_EVENT) -> None:
-        self._decoder = sse.SseDecoder(max_event=max_event)
+        super().__init__(SsePayloads(max_event=max_event))
+        self._kind: Any = None
+        self._begun = False
         self._head: dict[str, Any] = {}
         self._calls: dict[Any, int] = {}
-        self.done = False
 
-    def feed(self, chunk: bytes) -> tuple[Batch, AnswerError | None]:
-        """The events that ``chunk`` completes, and the error that came after them, if one did."""
+    def _read(self, payload: bytes) -> Batch:
+        self._begun = False
+        events = super()._read(payload)
+        return passed_on(events, self._kind, payload, silent=_CONTENT if self._begun else _PREAMBLE)
+
+    def _events(self, body: dict[str, Any]) -> Batch:
         events: Batch = []
-        if self.done:
-            return events, None
-        try:
-            for payload in self._decoder.feed(chunk):
-                if payload != sse.DONE and self._event(payload, events):
-                    break
-        except AnswerError as error:
-            return events, error
-        except sse.EventTooLarge:
-            return events, bad_answer("the vendor sent an event that is too large")
-        return events, None
-
-    def end(self) -> Batch:
-        """The vendor closed the stream. Raises ``AnswerError`` (``Truncated``)."""
-        if self.done:
-            return []
-        raise AnswerError(Failure.TRUNCATED, "the vendor's stream ended before it was complete")
-
-    def _event(self, payload: bytes, events: Batch) -> bool:
-        """Read one event; whether it is the last."""
-        try:
-            body = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            raise bad_answer("the vendor sent an event that is not valid JSON") from None
-        if type(body) is not dict or nesting.too_deep(body, payload):
-            raise bad_answer("the vendor sent an event that is not a JSON object, or nested too deeply")
-        kind = body.get("type")
+        kind = self._kind = body.get("type")
         if kind == "error" or (kind is None and "error" in body):
             raise reported(_error(body))
-        first = len(events)
         try:
             read = self._READERS.get(kind) if isinstance(kind, str) else None
             if read is not None:
                 read(self, body, events)
+            # Of an item that is not a chat's (a search, a picture) this is the sign that the answer has begun.
+            self._begun = kind == "response.output_item.added" and body["item"].get("type") not in _SILENT
         except (AttributeError, TypeError, KeyError, ValueError):
             raise bad_answer("the vendor sent an event of another shape than a response's") from None
-        framed = _framed(kind, payload)
-        if len(events) == first:
-            # Of an item that is not a chat's (a search, a picture) this is the sign that the answer has begun.
-            begun = kind == "response.output_item.added" and body["item"].get("type") not in _SILENT
-            events.append(ChatEvent(_CONTENT if begun else _PREAMBLE, b"", None, framed))
-        else:
-            events[first].native = framed
-        return self.done
+        return events
 
     def _began(self, body: Mapping[str, Any], _events: Batch) -> None:
         response = body["response"]
@@ -124,9 +97,8 @@ class ResponsesStream:
         if usage is not None:
             self._emit(events, EventKind.USAGE, [], usage=usage)
         events.append(ChatEvent(EventKind.DONE, sse.DONE, None))
-        self.done = True
 
-    def _failed(self, body: Mapping[str, Any], _events: Batch) -> None:
+    def _refusal(self, body: Mapping[str, Any], _events: Batch) -> None:
         raise objects.failed(body["response"])
 
     def _delta(self, events: Batch, delta: Mapping[str, Any]) -> None:
@@ -144,7 +116,7 @@ class ResponsesStream:
         "response.reasoning_summary_text.delta": _thought, "response.reasoning_text.delta": _thought,
         "response.function_call_arguments.delta": _arguments,
         "response.output_text.annotation.added": _annotated, "response.completed": _ended,
-        "response.incomplete": _ended, "response.failed": _failed}
+        "response.incomplete": _ended, "response.failed": _refusal}
 
 
 def _error(body: Mapping[str, Any]) -> VendorError:
@@ -154,11 +126,6 @@ def _error(body: Mapping[str, Any]) -> VendorError:
         return inner
     param = body.get("param")
     return VendorError(message=_words(body.get("message")), code=_words(body.get("code")), param=param if isinstance(param, str) else None)
-
-
-def _framed(kind: Any, payload: bytes) -> bytes:
-    name = kind if isinstance(kind, str) and kind.isprintable() and kind.isascii() else "message"
-    return b"event: " + name.encode() + b"\ndata: " + (payload.replace(b"\n", b" ") if b"\n" in payload else payload) + b"\n\n"
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -279,6 +279,7 @@ def test_whatever_is_asked_only_a_refusal_is_raised(fields, messages):
 
 @GENTLY
 @given(st.dictionaries(NAMED, JSON, max_size=5), JSON)
+@example({"tool_calls": True}, None)
 def test_whatever_was_answered_becomes_a_message_and_its_events(said, usage):
     body = {"choices": [{"message": said, "finish_reason": said.get("finish_reason")}], "usage": usage}
     whole = message(body)
