@@ -65,8 +65,6 @@ lock: ## renew the locked dependencies (needs uv on PATH)
 	  --group build -o requirements/build.txt
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra runtime --extra core --extra operator --group dev --group build pyproject.toml -o requirements/dev.txt
-	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --group frameworks pyproject.toml -o requirements/frameworks.txt
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
