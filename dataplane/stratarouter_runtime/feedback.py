@@ -21,7 +21,10 @@ from .model.errors import ExecutionError, RequestError
 from .model.execution import Execution
 from .model.provider import ExecutionObserver
 from .model.request import Caller
+from .wire import openai_checks as checks
 
+MAX_ID = 128
+"""Characters of an execution's id; ours are shorter."""
 REMEMBERED = 10_000
 """Executions that a pod remembers by itself: some 4 MB."""
 HOUR, DAY = 3_600.0, 24 * 3_600.0
@@ -63,7 +66,11 @@ class Feedback:
             cache.note(execution.id, note)
 
     async def take(self, caller: Caller, execution_id: str, *, correct: bool, cache: Cache | None) -> FeedbackResult:
-        """Count it, and evict a wrong answer; raises ``RequestError`` 404, or ``ExecutionError`` 503 while the cache does not answer."""
+        """Count it, and evict a wrong answer.
+
+        Raises ``RequestError``: 400 for what is no feedback, 404; or ``ExecutionError`` 503 while the cache does not answer.
+        """
+        _check(execution_id, correct)
         try:
             return await self._taken(caller, execution_id, correct=correct, cache=cache)
         except StoreUnavailable:
@@ -103,6 +110,14 @@ class Feedback:
         if len(self._given) > REMEMBERED:
             self._given.popitem(last=False)
         return True
+
+
+def _check(execution_id: object, correct: object) -> None:
+    """Callers in-process may pass anything, and a text is not false."""
+    checks.string(execution_id, "execution_id")
+    checks.boolean(correct, "correct")
+    if not 0 < len(str(execution_id)) <= MAX_ID:
+        raise checks.refusal(f"Invalid 'execution_id': expected 1 to {MAX_ID} characters.", param="execution_id")
 
 
 def _note(execution: Execution, key: CacheKey | Miss | None) -> Note | None:

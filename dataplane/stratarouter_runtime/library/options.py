@@ -16,7 +16,7 @@ class CallOptions(TypedDict, total=False):
     """Options of one call, all of which may be left out.
 
     ``timeout``: seconds, may only shorten the configured one. ``route``: the route's name, where no decision names one.
-    ``similarity_threshold``: may only raise the cache's. ``no_store``: no look-up, no store; ``no_cache``: store only;
+    ``similarity_threshold``: may only raise the cache's. ``no_store``: no look-up, no store; ``no_cache``, or a ``max_age`` of 0: store only;
     ``only_if_cached``: a cached answer or a ``NotCached`` error; ``max_age``: seconds that a cached answer may be old.
     ``drop_unsupported``: a parameter that a vendor has no place for is left out, and named in the result's ``warnings``,
     instead of being a reason not to ask it.
@@ -43,7 +43,8 @@ def directives(*, timeout: float | None = None, route: str | None = None, simila
         raise RequestError("InvalidRequest", "Invalid 'route': expected a route's name.", param="route", code="invalid_value")
     return Directives(route=route, timeout=timeout, similarity_threshold=similarity_threshold, chain=chain,
                       drop_unsupported=drop_unsupported,
-                      cache=CacheControl(no_store=no_store, no_cache=no_cache, only_if_cached=only_if_cached, max_age=max_age))
+                      cache=CacheControl(no_store=no_store, no_cache=no_cache or max_age == 0,
+                                         only_if_cached=only_if_cached, max_age=max_age))
 
 
 def caller(context: Mapping[str, Any]) -> Caller:

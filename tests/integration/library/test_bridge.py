@@ -142,7 +142,8 @@ async def test_cache_control_is_the_callers(registry: LLMClientRegistry, vendor:
         await bridge.execute("x", query="hello", no_store=True)
         assert not (await bridge.execute("x", query="hello", no_cache=True)).cache_hit
         assert (await bridge.execute("x", query="hello", only_if_cached=True)).cache_hit
-    assert vendor.record.total == 2
+        assert not (await bridge.execute("x", query="hello", max_age=0)).cache_hit
+    assert vendor.record.total == 3
 
 
 async def test_a_failing_client_is_followed_by_the_next(registry: LLMClientRegistry, vendor: FakeVendor) -> None:
@@ -439,6 +440,10 @@ async def test_a_judged_answer_is_counted_and_a_wrong_one_is_asked_again(registr
         with pytest.raises(RequestError) as raised:
             await bridge.feedback(result.execution_id, correct=False)
         assert raised.value.reason == "ExecutionNotFound"
+        for identity, correct in ((result.execution_id, "no"), (result.execution_id, 0), ("", False), ("x" * 129, False), (7, False)):
+            with pytest.raises(RequestError) as raised:
+                await bridge.feedback(identity, correct=correct, context={"tenant": "a"})  # type: ignore[arg-type]
+            assert raised.value.status == 400
         taken = await bridge.feedback(result.execution_id, correct=False, context={"tenant": "a"})
         assert (taken.counted, taken.evicted) == (True, True)
         assert not (await bridge.execute("x", query="hello", context={"tenant": "a"})).cache_hit
