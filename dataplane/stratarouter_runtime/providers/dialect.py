@@ -89,11 +89,11 @@ class DialectProvider(ABC):
 
     def embedding_calls(self, request: EmbeddingsRequest, model: str) -> Sequence[Outgoing]:  # noqa: ARG002 (see the overrides)
         """The calls for all inputs in order, one after another; several where the vendor limits how many inputs it takes."""
-        raise ProviderError(Failure.INVALID_REQUEST, "the provider has no embeddings", phase=Phase.CONNECT, status=400)
+        raise _no_embeddings()
 
-    def read_embeddings(self, answers: Sequence[bytes], request: EmbeddingsRequest) -> EmbeddingsResponse:
+    def read_embeddings(self, answers: Sequence[bytes], request: EmbeddingsRequest) -> EmbeddingsResponse:  # noqa: ARG002 (as above)
         """The answers to ``embedding_calls`` as one. Raises ``AnswerError``."""
-        raise NotImplementedError  # pragma: no cover (whoever makes the calls reads their answers)
+        raise _no_embeddings()
 
     # --- what all do ------------------------------------------------------------------------------------------------
     async def aclose(self) -> None:
@@ -176,6 +176,10 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 """Compression would hold events back."""
+
+
+def _no_embeddings() -> ProviderError:
+    return ProviderError(Failure.INVALID_REQUEST, "the provider has no embeddings", phase=Phase.CONNECT, status=400)
 
 
 def _text(value: Any) -> str:

@@ -51,7 +51,7 @@ BY_GENERAL_TYPE: Mapping[str, Failure] = {
     "request_too_large": Failure.INVALID_REQUEST, "timeout_error": Failure.TIMEOUT}
 """By type alone, for errors that come without a status (inside a 200, in mid-stream)."""
 
-_CONTEXT = re.compile(r"maximum context length|context (length|window|size)|prompt is too long|too many tokens"
+_CONTEXT = re.compile(r"maximum context length|context (length|window|size)|prompt is too long|maximum model length|too many tokens"
                       r"|exceeds the maximum number of tokens|exceed context limit", re.IGNORECASE)
 """Local servers give no code for it, only words."""
 

@@ -20,8 +20,8 @@ from builders import Document, runtime, secret, until
 from fakes.vendor import FakeVendor
 from pod import Answer, Pod, resources, running
 from stratarouter_runtime.server.lifecycle import ServeOptions, Server
-from stratarouter_runtime.server.openapi import common
 from stratarouter_runtime.server.openapi import document as made
+from stratarouter_runtime.server.openapi import envelope
 from stratarouter_runtime.server.openapi.page import render
 
 STREAM = "text/event-stream"
@@ -118,7 +118,7 @@ def described(method: str, path: str, answer: Answer) -> None:
     else:
         Valid(schema).check(answer.json)
     known = {name.lower() for name in promised["headers"]}
-    told = {name.lower() for name in answer.headers if name.lower() in {header.lower() for header in common.HEADERS}
+    told = {name.lower() for name in answer.headers if name.lower() in {header.lower() for header in envelope.HEADERS}
             or name.lower().startswith("x-")} - {"x-accel-buffering"}
     assert told <= known, "headers that are not described"
 
@@ -239,7 +239,7 @@ async def test_documented_headers_are_those_the_server_sends(served: Pod, vendor
     vendor.script.fail("http_429", times=99)
     limited = await served.send("POST", "/v1/execute", json={**body, "query": "Again"})
     seen |= {name.lower() for name in limited.headers}
-    assert {name.lower() for name in common.HEADERS} - seen <= {"x-strata-cost-usd", "x-strata-warning"}
+    assert {name.lower() for name in envelope.HEADERS} - seen <= {"x-strata-cost-usd", "x-strata-warning"}
 
 
 # --- served ---------------------------------------------------------------------------------------------------------------

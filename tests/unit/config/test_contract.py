@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def _defaults(model: type[Contract], value: Any, path: str) -> Any:
 def test_the_digest_is_the_same_in_every_process() -> None:
     """Operator and data plane must agree on it, whatever the hash seed."""
     program = "from stratarouter_runtime.config import contract_digest; print(contract_digest())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"})
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.stdout.strip() == contract_digest()
     assert len(contract_digest()) == 10
 

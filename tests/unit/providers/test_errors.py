@@ -18,6 +18,8 @@ from stratarouter_runtime.wire.openai_errors import parse_error
     (400, VendorError(code="context_length_exceeded"), Failure.CONTEXT_LENGTH),
     (400, VendorError("This model's maximum context length is 4096 tokens. However, you requested 5000.", "BadRequestError",
                       code="400"), Failure.CONTEXT_LENGTH),
+    (400, VendorError("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", "BadRequestError", code="400"),
+     Failure.CONTEXT_LENGTH),
     (400, VendorError("the request exceeds the available context size", "exceed_context_size_error"), Failure.CONTEXT_LENGTH),
     (400, VendorError(code="content_policy_violation"), Failure.CONTENT_POLICY),
     (400, VendorError(code="content_filter"), Failure.CONTENT_POLICY),

@@ -6,7 +6,7 @@ https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
-from .common import EXECUTED, EXECUTING, OF_EXECUTION
+from .envelope import EXECUTED, EXECUTING, OF_EXECUTION
 from .operation import (
     Operation,
     Schema,

@@ -13,7 +13,7 @@ from typing import Any
 
 from stratarouter_runtime._version import __version__
 
-from . import about, anthropic, common, execute, feedback, openai
+from . import about, anthropic, envelope, execute, feedback, openai
 from .operation import Operation, Schema, ref
 
 APIS: tuple[ModuleType, ...] = (openai, anthropic, execute, feedback, about)
@@ -29,7 +29,7 @@ other; a later one is its last event."""
 @cache
 def document() -> dict[str, Any]:
     """The document: made once, from values that do not change."""
-    schemas = {name: schema for api in (common, *APIS) for name, schema in sorted(api.SCHEMAS.items())}
+    schemas = {name: schema for api in (envelope, *APIS) for name, schema in sorted(api.SCHEMAS.items())}
     return {
         "openapi": "3.1.0",
         "info": {"title": "StrataRouter Runtime", "version": __version__, "description": _ABOUT,
@@ -38,7 +38,7 @@ def document() -> dict[str, Any]:
         "tags": [{"name": api.TAG[0], "description": api.TAG[1]} for api in APIS],
         "paths": _paths(),
         "components": {
-            "schemas": schemas, "parameters": common.PARAMETERS, "headers": common.HEADERS, "securitySchemes": common.SECURITY},
+            "schemas": schemas, "parameters": envelope.PARAMETERS, "headers": envelope.HEADERS, "securitySchemes": envelope.SECURITY},
     }
 
 
@@ -70,12 +70,12 @@ def _described(tag: str, operation: Operation) -> dict[str, Any]:
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
     described["responses"] = _responses(operation)
     # An empty requirement says that a key is not asked everywhere: without `auth` it is not.
-    described["security"] = [] if operation.public else [*({name: []} for name in common.SECURITY), {}]
+    described["security"] = [] if operation.public else [*({name: []} for name in envelope.SECURITY), {}]
     return described
 
 
 def _parameters(operation: Operation) -> Iterable[str]:
-    return operation.parameters if operation.public else (*operation.parameters, *common.ALWAYS)
+    return operation.parameters if operation.public else (*operation.parameters, *envelope.ALWAYS)
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
@@ -88,14 +88,14 @@ def _responses(operation: Operation) -> dict[str, Any]:
     answered: dict[str, Any] = {"description": "Done.", "content": content}
     if operation.public:
         return {"200": answered}
-    answered["headers"] = _headers((*common.EVERY_REPLY, *operation.headers))
+    answered["headers"] = _headers((*envelope.EVERY_REPLY, *operation.headers))
     responses: dict[str, Any] = {"200": answered}
-    for status in sorted({*common.EVERY_CALL, *operation.errors}):
-        headers = (*common.EVERY_REPLY, *operation.headers, *(("Retry-After",) if status in (429, 503) else ()))
-        responses[str(status)] = {"description": common.STATUSES[status], "headers": _headers(headers),
+    for status in sorted({*envelope.EVERY_CALL, *operation.errors}):
+        headers = (*envelope.EVERY_REPLY, *operation.headers, *(("Retry-After",) if status in (429, 503) else ()))
+        responses[str(status)] = {"description": envelope.STATUSES[status], "headers": _headers(headers),
                                   "content": {"application/json": {"schema": ref(operation.error)}}}
     responses["default"] = {"description": "Another status of the vendor, whose request it refused.",
-                            "headers": _headers((*common.EVERY_REPLY, *operation.headers)),
+                            "headers": _headers((*envelope.EVERY_REPLY, *operation.headers)),
                             "content": {"application/json": {"schema": ref(operation.error)}}}
     return responses
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .common import EXECUTED, EXECUTING, OF_EXECUTION
+from .envelope import EXECUTED, EXECUTING, OF_EXECUTION
 from .operation import (
     Operation,
     Schema,

@@ -6,7 +6,7 @@ and come back from it as they are. Source: https://platform.openai.com/docs/api-
 
 from __future__ import annotations
 
-from .common import EXECUTED, EXECUTING, OF_EXECUTION
+from .envelope import EXECUTED, EXECUTING, OF_EXECUTION
 from .operation import (
     Operation,
     Schema,

@@ -20,7 +20,7 @@ class Operation:
 
     ``request``, ``reply`` and ``event`` name schemas: of the JSON body, of the whole answer (``other``: of another that it may
     be), and of each server-sent event where the call may be streamed; all may be empty. ``error`` names the schema of the API's errors, ``errors`` the
-    statuses it may have besides those that every call has. ``parameters`` name shared ones (``common.PARAMETERS``),
+    statuses it may have besides those that every call has. ``parameters`` name shared ones (``envelope.PARAMETERS``),
     ``path_parameters`` are the path's own with their meanings. ``public``: no API key is asked. ``media`` is the whole
     answer's type. ``example`` is a request's body.
     """
