@@ -26,6 +26,7 @@ RULES = {
     "latency": {"seconds": 0.01, "window": "20s", "for": "0s"},
     "breakerOpen": {"window": "6s", "for": "0s"},
     "hitRateDrop": {"window": "15s", "before": "25s", "for": "0s"},
+    "stateDropped": {"for": "0s"},
     "unacknowledged": {"for": "0s"},
 }
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from cluster import RELEASE, ROOT, Namespace, prometheus, series, setting, wait_for, wait_for_prometheus
+from cluster import RELEASE, ROOT, Namespace, Object, prometheus, series, setting, wait_for, wait_for_prometheus
 from dataplane import DataPlane, provider, provider_pool, runtime_config, secret
 
 ALERTS = ("StrataRouterErrorRate", "StrataRouterLatency", "StrataRouterBreakerOpen", "StrataRouterCacheHitRateDrop",
-          "StrataRouterConfigurationUnacknowledged")
+          "StrataRouterStateDropped", "StrataRouterConfigurationUnacknowledged")
 DASHBOARD = json.loads((ROOT / "charts/stratarouter-runtime/dashboards/stratarouter-runtime.json").read_text())
 QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 HITS_SECONDS = 25
@@ -20,7 +20,8 @@ HITS_SECONDS = 25
 @pytest.fixture(scope="module")
 def watched(namespace: Namespace) -> Iterator[DataPlane]:
     """A data plane that Prometheus scrapes, and all that monitoring is there for: hits and then none of them, slow
-    answers, a route whose only provider fails, a failover, and a pod that says nothing."""
+    answers, a route whose only provider fails, a failover, feedback, records that a missing database loses, and a pod that
+    says nothing."""
     label, _, value = setting("E2E_MONITOR_LABEL").partition("=")
     monitored = {"serviceMonitor": {"interval": "2s", "labels": {label: value}}}
     broken = provider("broken", "vendor-primary:9999", "vendor", circuitBreaker={"consecutiveFailures": 3, "openSeconds": 3600})
@@ -29,7 +30,8 @@ def watched(namespace: Namespace) -> Iterator[DataPlane]:
     namespace.apply(
         secret("vendor", apiKey="sk-demo-this-key-opens-nothing"),
         provider_pool("chat", provider("primary", "vendor-primary:9999", "vendor")), provider_pool("doomed", broken),
-        runtime_config("watched", observability=monitored, routes=[
+        runtime_config("watched", observability=monitored, state={
+            "backend": "postgresql", "dsnSecretRef": {"name": "absent", "key": "dsn"}}, routes=[
             {"name": "doomed", "pools": [{"name": "doomed", "model": "gpt-4o-mini"}]},
             {"name": "hop", "pools": [{"name": "doomed", "model": "gpt-4o-mini"}, {"name": "chat", "model": "gpt-4o-mini"}]}]),
         runtime_config("silent", template={"image": setting("E2E_IMAGE")}, server={"terminationGraceSeconds": 6}))
@@ -46,8 +48,10 @@ def _hits(plane: DataPlane) -> None:
     asked = [{"base_url": plane.url, "model": model, "prompt": f"The same of {model} again."}
              for model in (*["gpt-4o-mini"] * 20, "hop", "doomed")]
     began = time.monotonic()
+    judged: list[Object] = []
     while time.monotonic() - began < HITS_SECONDS:
-        plane.namespace.calls(*asked)
+        first, *_ = plane.namespace.calls(*asked, *judged)
+        judged = [{"base_url": plane.url, "feedback": first["headers"]["x-strata-execution-id"], "correct": True}]
 
 
 def test_prometheus_has_taken_the_rules_and_finds_no_fault_in_them(watched):

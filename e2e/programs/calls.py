@@ -2,8 +2,9 @@
 
 Reads a JSON list of calls on standard input, makes them one after the other, writes a JSON list of results to
 standard output. A call: ``{"base_url", "model", "prompt", "stream": false, "key": "none", "headers": {}, "body": {}}``
-(``input`` instead of ``prompt`` asks for embeddings). A result has ``text``, ``headers`` and ``seconds``, for a stream
-``first`` and ``chunks``; or ``error``, the SDK's exception class, with ``status`` and ``body``.
+(``input`` instead of ``prompt`` asks for embeddings; ``feedback``, an execution's id, and ``correct`` judge an answer).
+A result has ``text``, ``headers`` and ``seconds``, for a stream ``first`` and ``chunks``; or ``error``, the SDK's
+exception class, with ``status`` and ``body``.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ def _arguments(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(client: openai.OpenAI, wanted: dict[str, Any]) -> dict[str, Any]:
+    if "feedback" in wanted:
+        judged = {"execution_id": wanted["feedback"], "correct": wanted["correct"]}
+        return {"feedback": client.post("/feedback", cast_to=object, body=judged), "headers": {}}
     if "input" in wanted:
         raw = client.embeddings.with_raw_response.create(model=wanted["model"], input=wanted["input"])
         return {"dimensions": [len(each.embedding) for each in raw.parse().data], "headers": dict(raw.headers)}
